@@ -1,0 +1,80 @@
+"""Building artifacts part by part: what is there is kept, what is missing is made, the manifest comes last."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from assay.artifacts.manifest import atomic_path
+from assay.artifacts.workspace import Draft
+from assay.corpus.engine import map_parts
+from assay.progress import step
+
+_STATS = b"assay"
+_PARQUET, _ARROW = ".parquet", ".arrow"
+
+
+def build_parts(
+    draft: Draft,
+    make: Callable[[int], tuple[pa.Table, dict[str, Any]]],
+    amounts: Sequence[int],
+    what: str,
+    suffix: str = _PARQUET,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, str]]:
+    """Makes the parts that an earlier run did not leave behind.
+
+    Args:
+        make: the table of one part, and figures about it that go into the file's own metadata.
+        amounts: bytes behind each part, for the progress bar.
+        what: what the progress bar says.
+        suffix: ".parquet", or ".arrow" for parts that are memory-mapped.
+
+    Returns:
+        the manifest's `parts`, the figures of each part (with `seconds` of core time), and the schema.
+    """
+    paths = [draft.folder / f"part-{k:05d}{suffix}" for k in range(len(amounts))]
+    todo = [k for k, path in enumerate(paths) if not path.exists()]
+    with step(what, sum(amounts[k] for k in todo)) as advance:
+        for k, _ in zip(todo, map_parts(partial(_make_part, make, paths), todo), strict=True):
+            advance(amounts[k])
+    entries, figures = [], []
+    schema: pa.Schema = pa.schema([])
+    for path in paths:
+        schema, rows = _footer(path)
+        figures.append(json.loads(schema.metadata[_STATS]))
+        entries.append({"file": path.name, "rows": rows, "bytes": path.stat().st_size})
+    return entries, figures, {field.name: str(field.type) for field in schema}
+
+
+def part_bytes(parts: Sequence[dict[str, Any]]) -> list[int]:
+    """Bytes of text behind each part of a corpus."""
+    return [part["text_bytes"] for part in parts]
+
+
+def _make_part(make: Callable[[int], tuple[pa.Table, dict[str, Any]]], paths: list[Path], part: int) -> int:
+    started = time.thread_time()
+    table, figures = make(part)
+    figures = figures | {"seconds": time.thread_time() - started}
+    table = table.replace_schema_metadata({_STATS: json.dumps(figures).encode()})
+    with atomic_path(paths[part]) as path:
+        if paths[part].suffix == _ARROW:
+            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+                writer.write_table(table)
+        else:
+            pq.write_table(table, path, compression="zstd", compression_level=1)
+    return part
+
+
+def _footer(path: Path) -> tuple[pa.Schema, int]:
+    if path.suffix == _PARQUET:
+        with pq.ParquetFile(path) as file:
+            return file.schema_arrow, file.metadata.num_rows
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        return reader.schema, sum(reader.get_batch(k).num_rows for k in range(reader.num_record_batches))

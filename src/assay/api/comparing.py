@@ -1,0 +1,238 @@
+"""`assay.compare`: a recipe in, evidence out: comparison.json, report.html and the training set that won."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from assay.api.describing import costs, describe_arm, overlapping_documents
+from assay.api.recipe import BEST, RANDOM, Arm, Recipe
+from assay.api.staging import Evidence, Stage, gather_evidence, prepare
+from assay.artifacts.comparison import Comparison
+from assay.artifacts.kinds import Corpus, Selection
+from assay.artifacts.manifest import atomic_path
+from assay.artifacts.workspace import Draft, Workspace
+from assay.comparison.report import render
+from assay.comparison.result import evaluate, headline, winner
+from assay.comparison.statistics import NUM_REPLICATES
+from assay.corpus.write import write_selection
+from assay.progress import note, step
+
+VERSION = 1
+JSON, REPORT = "comparison.json", "report.html"
+
+
+def compare(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    workspace: Workspace | str | Path | None = None,
+    out: str | Path | None = None,
+) -> Comparison:
+    """Compares ways to choose training data at the same budget of tokens, and says which is better and how surely.
+
+    Args:
+        recipe: a YAML file, or the same as a mapping (in which `pool` and `target` may be open corpora).
+        workspace: where artifacts are kept; default `.assay` here. What is there already is not computed again.
+        out: folder to put comparison.json and report.html into; default the recipe file's folder, else nowhere.
+
+    Raises:
+        AssayError: the recipe, the data or the disk; the message says what to do.
+    """
+    space = Workspace(workspace)
+    if isinstance(recipe, str | Path):
+        out = Path(recipe).parent if out is None else out
+        recipe = Recipe.load(recipe)
+    elif not isinstance(recipe, Recipe):
+        recipe = Recipe.from_dict(recipe)
+    started = time.perf_counter()
+    stage = prepare(recipe, space)
+    evidence = gather_evidence(stage)
+    comparison = _conclude(stage, evidence, space, started)
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        for name in (JSON, REPORT):
+            with atomic_path(Path(out) / name) as path:
+                shutil.copyfile(comparison.folder / name, path)
+    if recipe.write is not None:
+        _write_winner(stage, comparison)
+    return comparison
+
+
+def chosen(recipe: Recipe, name: str, workspace: Workspace) -> tuple[Corpus, Selection]:
+    """The pool and what one arm takes from all of it; the same selection that `compare` reports and writes."""
+    stage = prepare(recipe, workspace, arms=[name])
+    return stage.bench.pool, stage.task(name, 0, whole_pool=True).selection(stage.bench)
+
+
+def _conclude(stage: Stage, evidence: Evidence, workspace: Workspace, started: float) -> Comparison:
+    """The comparison artifact, from runs that are all done."""
+    inputs = {
+        f"run.{name}.{tokens}.{seed}": run.fingerprint
+        for (name, tokens), seeds in evidence.runs.items()
+        for seed, run in enumerate(seeds)
+    }
+    draft = workspace.open_draft("comparison", stage.bench.pool.name, VERSION, _parameters(stage.recipe), inputs)
+    manifest = draft.finished()
+    if manifest is None:
+        draft.start()
+        with step("compare and report", len(stage.recipe.arms), "arms") as advance:
+            content, shown = _content(stage, evidence, draft, started, advance)
+            _save(draft, content, render(content, shown))
+        files = [{"file": n, "rows": 0, "bytes": (draft.folder / n).stat().st_size} for n in (JSON, REPORT)]
+        manifest = draft.finish(schema={}, parts=files, seconds={"wall": time.perf_counter() - started})
+    return Comparison(draft.folder, manifest)
+
+
+def _content(
+    stage: Stage, evidence: Evidence, draft: Draft, started: float, advance: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """comparison.json, and what only the report shows of each arm."""
+    recipe, budget = stage.recipe, int(stage.recipe.budget.amount)
+    found = evaluate(evidence.losses(), list(evidence.runs), list(recipe.arms), evidence.ladder, budget, RANDOM)
+    selections: dict[str, Selection] = {}
+    shown: dict[str, Any] = {}
+    arms = []
+    for result in found["arms"]:
+        name = result["name"]
+        facts, shown[name], selections[name] = describe_arm(stage, name)
+        arm = recipe.arms[name]
+        summaries = {s.name: s.manifest.summary for s in stage.scores[name] if s.manifest.summary}
+        saved = round((result["multiplier"]["estimate"] - 1) * budget) if "multiplier" in result else None
+        arms.append(
+            {
+                **result,
+                "description": _describe(arm),
+                "by": arm.by,
+                "tokens_saved": saved,
+                "score_summaries": summaries,
+                **facts,
+            }
+        )
+        advance(1)
+    pool = stage.bench.pool
+    heldout = {name: corpus for name, (corpus, _) in stage.bench.heldout.items()}
+    content = {
+        "schema_version": 1,
+        "fingerprint": draft.fingerprint,
+        "headline": headline(arms, budget, RANDOM),
+        "best": winner(arms),
+        "budget_tokens": budget,
+        "seeds": recipe.seeds,
+        "pool_sample": recipe.pool_sample,
+        "replicates": NUM_REPLICATES,
+        "num_runs": len(evidence.runs) * recipe.seeds,
+        "pool": {
+            "documents": pool.num_documents,
+            "bytes": pool.num_bytes,
+            "tokens": stage.bench.tokens.manifest.summary["tokens"],
+            "set_aside": pool.manifest.counts["failed"],
+            "fingerprint": pool.fingerprint,
+        },
+        "targets": {
+            name: {
+                "fit_documents": stage.fit[name].num_documents,
+                "heldout_documents": corpus.num_documents,
+                "heldout_bytes": corpus.num_bytes,
+            }
+            for name, corpus in heldout.items()
+        },
+        "heldout_documents": sum(corpus.num_documents for corpus in heldout.values()),
+        "proxy": {**recipe.proxy.parameters(), "rung": recipe.proxy.rung},
+        "agreement": _AGREEMENT,
+        "arms": arms,
+        "random_curve": found["random_curve"],
+        "pool_ends": evidence.pool_ends,
+        "overlap": {
+            "words": recipe.overlap.words,
+            "max_share": recipe.overlap.max_share,
+            "excluded": recipe.overlap.max_share < 1,
+            "documents": overlapping_documents(stage),
+        },
+        "lineage": _lineage(stage, draft),
+        "seconds": {"wall": time.perf_counter() - started, **costs(stage, evidence, selections)},
+    }
+    return content, shown
+
+
+_AGREEMENT = (
+    "Rung 0 of the proxy ladder, an n-gram model: it sees which words follow which, and nothing that needs more. No "
+    "neural proxy was trained on these arms, so how well the order of arms would hold for one is not known here."
+)
+
+
+def _write_winner(stage: Stage, comparison: Comparison) -> None:
+    write = stage.recipe.write
+    assert write is not None
+    name = comparison.best if write.arm == BEST else write.arm
+    if name is None:
+        note("no arm was shown to be better than random, so the random choice is written")
+        name = RANDOM
+    selection = stage.task(name, 0, whole_pool=True).selection(stage.bench)
+    write_selection(stage.bench.pool, selection, Path(write.to), write.format)
+
+
+def _save(draft: Draft, content: dict[str, Any], html: str) -> None:
+    with atomic_path(draft.folder / JSON) as path:
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with atomic_path(draft.folder / REPORT) as path:
+        path.write_text(html, encoding="utf-8")
+
+
+def _describe(arm: Arm) -> str:
+    """ "top by dsir.log_weight where length.words >= 50"."""
+    parts = [arm.select.name]
+    if arm.by is not None and arm.select.needs_score:
+        parts.append(f"by {arm.by}")
+    if arm.where is not None:
+        parts.append(f"where {arm.where}")
+    if arm.max_repeats > 1:
+        parts.append(f"up to {arm.max_repeats} times each")
+    return " ".join(parts)
+
+
+def _parameters(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as JSON, without the places where things lie."""
+    return {
+        "budget": recipe.budget.amount,
+        "seeds": recipe.seeds,
+        "pool_sample": recipe.pool_sample,
+        "proxy": recipe.proxy.parameters(),
+        "overlap": {**recipe.overlap.scorer().parameters(), "max_share": recipe.overlap.max_share},
+        "arms": {
+            name: {
+                "scorer": arm.scorer and {"name": arm.scorer.name, **arm.scorer.parameters()},
+                "by": arm.by,
+                "select": arm.select.parameters(),
+                "where": arm.where,
+                "max_repeats": arm.max_repeats,
+            }
+            for name, arm in recipe.arms.items()
+        },
+    }
+
+
+def _lineage(stage: Stage, draft: Draft) -> dict[str, Any]:
+    """What everything was made from: fingerprints, parameters, versions."""
+    bench = stage.bench
+    artifacts: dict[str, Any] = {"pool": bench.pool, "tokens": bench.tokens, "overlap": stage.guard}
+    for name in bench.heldout:
+        artifacts[f"target.{name}.fit"] = stage.fit[name]
+        artifacts[f"target.{name}.heldout"] = bench.heldout[name][0]
+    for arm, scores in stage.scores.items():
+        artifacts |= {f"arm.{arm}.{s.name}": s for s in scores}
+    return {
+        "recipe": draft.parameters,
+        "artifacts": {
+            label: {
+                "fingerprint": a.fingerprint,
+                "parameters": a.manifest.parameters,
+                "version": a.manifest.version,
+                "inputs": a.manifest.inputs,
+            }
+            for label, a in artifacts.items()
+        },
+        "runs": draft.inputs,
+        "versions": bench.pool.manifest.versions,
+    }

@@ -1,0 +1,63 @@
+"""`assay.read` and `assay.write`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from assay.artifacts.kinds import Corpus, Selection
+from assay.artifacts.manifest import Manifest
+from assay.artifacts.workspace import Workspace
+from assay.corpus.read import read_corpus
+from assay.corpus.write import write_selection
+
+
+def read(
+    files: str | Path | Sequence[str | Path],
+    *,
+    text: str = "text",
+    id: str | None = None,
+    format: str | None = None,
+    name: str | None = None,
+    max_failed_share: float = 0.0,
+    workspace: Workspace | str | Path | None = None,
+) -> Corpus:
+    """Opens a corpus: Parquet where it lies; JSON lines (plain, .gz, .zst) and folders of text read once into Parquet.
+
+    Args:
+        files: a path, a folder, a glob ("pool/*.jsonl.zst") or a list of these.
+        text: column that holds the text.
+        id: column that holds ids; default `id` where there is one, else ids are made from file and line.
+        format: "parquet", "jsonl" or "text"; default by file name.
+        name: what the corpus is called in messages and reports; default from the path.
+        max_failed_share: share of rows that may be unusable. Such rows are always kept aside in the corpus's failed/
+            folder, with file, line and reason; above this share reading stops.
+        workspace: where artifacts are kept; default `.assay` here.
+
+    Raises:
+        InputError: files missing, unreadable, empty, or with more bad rows than allowed.
+        SchemaError: a column missing or of the wrong type.
+    """
+    return read_corpus(
+        files,
+        text=text,
+        id=id,
+        format=format,
+        name=name,
+        max_failed_share=max_failed_share,
+        workspace=Workspace(workspace),
+    )
+
+
+def write(corpus: Corpus, selection: Selection, to: str | Path, *, format: str = "parquet") -> Manifest:
+    """Writes the chosen documents, with all their columns, each as often as it is to be seen.
+
+    Args:
+        to: folder; one that Assay wrote before is replaced, any other that is not empty is refused.
+        format: "parquet", "jsonl" or "jsonl.zst".
+
+    Returns:
+        the manifest that lies beside the files.
+
+    Raises:
+        ArtifactError: the folder holds something else.
+    """
+    return write_selection(corpus, selection, Path(to), format)

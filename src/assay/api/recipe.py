@@ -1,0 +1,302 @@
+"""A recipe: pool, target, budget and arms in YAML, read straight into the dataclasses that do the work."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from assay.artifacts.kinds import Corpus
+from assay.corpus.write import FORMATS
+from assay.errors import InvalidParameterError, check, check_choice, check_integer, check_number, did_you_mean
+from assay.proxy.ngram import PROXIES, NGram
+from assay.scorers import SCORERS, Overlap, Scorer
+from assay.selection.budget import Budget
+from assay.selection.expressions import Expression
+from assay.selection.policies import POLICIES, Policy, Quota, Uniform
+
+RANDOM = "random"
+BEST = "best"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where documents are read from; the arguments of `assay.read`. From Python, `read` may be an open corpus."""
+
+    read: str | list[str] | Corpus
+    text: str = "text"
+    id: str | None = None
+    format: str | None = None
+    max_failed_share: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target(Source):
+    """Target documents. holdout: the share of them to test on, or a file of other documents to test on."""
+
+    holdout: float | str = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way to choose.
+
+    scorer: the scorer whose columns `by` and `where` mean, or None where they need none or a default one.
+    by: the score to go by, an expression; None for a policy that needs none.
+    select: the policy. where: documents to choose from. max_repeats: how often one may be taken.
+    """
+
+    scorer: Scorer | None = None
+    by: str | None = None
+    select: Policy = field(default_factory=Uniform)
+    where: str | None = None
+    max_repeats: int = 1
+
+    def scorers(self) -> list[Scorer]:
+        """Every scorer whose columns the arm reads."""
+        own = [] if self.scorer is None else [self.scorer]
+        texts = [text for text in (self.by, self.where) if text is not None]
+        prefixes = {column.split(".")[0] for text in texts for column in Expression(text).columns if "." in column}
+        own_names = {scorer.name for scorer in own}
+        return own + [SCORERS[name]() for name in sorted(prefixes) if name in SCORERS and name not in own_names]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlapGuard:
+    """What to do with pool documents that share runs of words with target or held-out text.
+
+    words, max_documents: see `Overlap`. max_share: documents with a larger share of shared runs are left out; 1 = only
+    count them.
+    """
+
+    words: int = 13
+    max_documents: int = 10
+    max_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("max_share", self.max_share, "a share from 0 to 1", lambda x: 0 <= x <= 1)
+        self.scorer()
+
+    def scorer(self) -> Overlap:
+        """The scorer that finds the runs."""
+        return Overlap(words=self.words, max_documents=self.max_documents)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """What to write at the end. arm: the arm's name, or "best". to: a folder. format: parquet, jsonl or jsonl.zst."""
+
+    to: str
+    arm: str = BEST
+    format: str = "parquet"
+
+    def __post_init__(self) -> None:
+        check_choice("format", self.format, FORMATS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A comparison, checked.
+
+    pool: what to choose from. targets: what it is to be good for, by name.
+    budget: what every arm may take, in tokens. arms: ways to choose, by name; `random` is always among them.
+    seeds: how often everything is repeated. pool_sample: share of the pool that each seed sees. A half gives the spread
+        between seeds that fresh pools of full size would show (random half-samples, McCarthy 1969).
+    proxy: what is trained on each choice. overlap: the guard. write: what to write at the end, or None.
+    """
+
+    pool: Source
+    targets: dict[str, Target]
+    budget: Budget
+    arms: dict[str, Arm]
+    seeds: int = 5
+    pool_sample: float = 0.5
+    proxy: NGram = field(default_factory=NGram)
+    overlap: OverlapGuard = field(default_factory=OverlapGuard)
+    write: Write | None = None
+
+    def __post_init__(self) -> None:
+        check_integer("seeds", self.seeds, 2)
+        check_number("pool_sample", self.pool_sample, "a share above 0, at most 1", lambda x: 0 < x <= 1)
+        check(
+            self.budget.unit == "tokens", "budget", str(self.budget), "in tokens", "Arms are compared token for token."
+        )
+        if self.arms[RANDOM] != Arm():
+            raise InvalidParameterError("Arm 'random' is the yardstick and takes no settings; give yours another name.")
+        if self.write is not None:
+            check_choice("write.arm", self.write.arm, [BEST, *self.arms])
+
+    @classmethod
+    def load(cls, path: str | Path, changes: Mapping[str, str] | None = None) -> "Recipe":
+        """Reads a YAML file; `changes` sets dotted keys ({"arms.dsir.score.dsir.num_buckets": "20000"}).
+
+        Paths in it are taken from the recipe's own folder.
+
+        Raises:
+            InvalidParameterError: not YAML, an unknown key, or a value that breaks its rule.
+        """
+        file = Path(path)
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InvalidParameterError(f"There is no recipe {file}. `assay init` writes one to start from.") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InvalidParameterError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+        for key, value in (changes or {}).items():
+            _set(content, key, yaml.safe_load(value))
+        return cls.from_dict(content, file.parent)
+
+    @classmethod
+    def from_dict(cls, content: Any, folder: Path | None = None) -> "Recipe":
+        """Reads a mapping in the layout of the YAML file.
+
+        Raises:
+            InvalidParameterError: as `load`.
+        """
+        values = dict(_mapping("recipe", content))
+        names = {f.name for f in fields(cls)} - {"targets"} | {"target"}
+        _check_keys("recipe", values, names)
+        for name in ("pool", "target", "budget", "arms"):
+            check(name in values, name, None, "given", "`assay init` writes a recipe that has everything.")
+        values["pool"] = _rooted(_build(Source, _as_source(values["pool"]), "pool"), folder)
+        values["targets"] = _targets(values.pop("target"), folder)
+        values["budget"] = Budget.parse(values["budget"])
+        arms = {str(name): _arm(arm, f"arms.{name}") for name, arm in _mapping("arms", values["arms"]).items()}
+        values["arms"] = {RANDOM: arms.pop(RANDOM, Arm())} | arms
+        if "proxy" in values:
+            values["proxy"] = _named("proxy", values["proxy"], PROXIES)
+        if "overlap" in values:
+            values["overlap"] = _build(OverlapGuard, values["overlap"], "overlap")
+        if values.get("write") is not None:
+            write = _build(Write, values["write"], "write")
+            values["write"] = Write(to=_path(write.to, folder), arm=write.arm, format=write.format)
+        return cls(**values)
+
+
+def _arm(content: Any, where: str) -> Arm:
+    if isinstance(content, Arm):
+        return content
+    values = dict(_mapping(where, content if content is not None else {}))
+    _check_keys(where, values, {"score", "select", "where", "max_repeats"})
+    scorer, by = _score(values.get("score"), f"{where}.score")
+    policy = _policy(values.get("select", "uniform" if by is None else "top"), f"{where}.select")
+    check_integer(f"{where}.max_repeats", values.get("max_repeats", 1), 1)
+    if policy.needs_score and by is None:
+        raise InvalidParameterError(f"`{where}` selects by {policy.name!r}, which goes by a score. Add `score:`.")
+    arm = Arm(scorer=scorer, by=by, select=policy, where=values.get("where"), max_repeats=values.get("max_repeats", 1))
+    arm.scorers()  # reads both expressions, so that a mistake in them is found now
+    return arm
+
+
+def _score(content: Any, where: str) -> tuple[Scorer | None, str | None]:
+    """`dsir`, `length.bytes`, any expression, or `{dsir: {...}, by: expression}`."""
+    if content is None:
+        return None, None
+    if isinstance(content, str):
+        if content in SCORERS:
+            scorer = SCORERS[content]()
+            return scorer, _first_column(scorer)
+        return None, content
+    values = dict(_mapping(where, content))
+    by = values.pop("by", None)
+    scorer = _named(where, values, SCORERS)
+    return scorer, by or _first_column(scorer)
+
+
+def _first_column(scorer: Scorer) -> str:
+    return scorer.columns(("target",))[0].name
+
+
+def _policy(content: Any, where: str) -> Policy:
+    if isinstance(content, Mapping) and "quota" in content:
+        _check_keys(where, content, {"quota"})
+        values = dict(_mapping(f"{where}.quota", content["quota"]))
+        if "within" in values:
+            values["within"] = _policy(values["within"], f"{where}.quota.within")
+        return _build(Quota, values, f"{where}.quota")
+    return _named(where, content, POLICIES)
+
+
+def _named(where: str, content: Any, table: Mapping[str, Any]) -> Any:
+    """An object of `table` from "name" or {name: {parameters}}."""
+    if isinstance(content, str):
+        content = {content: {}}
+    values = _mapping(where, content)
+    check(len(values) == 1, where, dict(values), f"one of {', '.join(table)}, with its parameters")
+    name, parameters = next(iter(values.items()))
+    check_choice(where, name, table)
+    return _build(table[name], parameters if parameters is not None else {}, f"{where}.{name}")
+
+
+def _build(kind: type[Any], content: Any, where: str) -> Any:
+    """A dataclass from a mapping; unknown and missing keys are errors that name them."""
+    values = _mapping(where, content)
+    known = {f.name: f for f in fields(kind)}
+    _check_keys(where, values, set(known))
+    missing = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING and n not in values]
+    check(not missing, f"{where}.{missing[0] if missing else ''}", None, "given")
+    try:
+        return kind(**values)
+    except InvalidParameterError as error:
+        raise InvalidParameterError(f"{where}: {error}") from None
+
+
+def _targets(content: Any, folder: Path | None) -> dict[str, Target]:
+    values = _mapping("target", _as_source(content))
+    named = values if "read" not in values and values else {"target": values}
+    targets = {str(name): _build(Target, _as_source(value), f"target.{name}") for name, value in named.items()}
+    return {name: _rooted(target, folder) for name, target in targets.items()}
+
+
+def _as_source(content: Any) -> Any:
+    """A bare path or corpus stands for {read: ...}."""
+    return {"read": content} if isinstance(content, str | Corpus) else content
+
+
+def _rooted(source: Any, folder: Path | None) -> Any:
+    """`source` with its paths taken from `folder`."""
+    if isinstance(source.read, Corpus):
+        return source
+    reads = [source.read] if isinstance(source.read, str) else source.read
+    check(
+        isinstance(reads, list) and all(isinstance(r, str) for r in reads),
+        "read",
+        source.read,
+        "a path or list of paths",
+    )
+    changed = {f.name: getattr(source, f.name) for f in fields(source)}
+    changed["read"] = [_path(r, folder) for r in reads] if isinstance(source.read, list) else _path(source.read, folder)
+    if isinstance(getattr(source, "holdout", None), str):
+        changed["holdout"] = _path(source.holdout, folder)
+    return type(source)(**changed)
+
+
+def _path(text: str, folder: Path | None) -> str:
+    path = Path(text).expanduser()
+    return str(path if path.is_absolute() or folder is None else folder / path)
+
+
+def _mapping(where: str, content: Any) -> Mapping[str, Any]:
+    check(isinstance(content, Mapping), where, content, "a mapping of keys to values")
+    return content
+
+
+def _check_keys(where: str, values: Mapping[str, Any], known: set[str]) -> None:
+    for key in values:
+        if key not in known:
+            hint = did_you_mean(key, known)
+            raise InvalidParameterError(
+                f"`{where}` has no {key!r}; it takes {', '.join(sorted(known))}. {hint}".rstrip()
+            )
+
+
+def _set(content: Any, key: str, value: Any) -> None:
+    """Sets a dotted key, turning a bare name on the way (`score: dsir`) into a mapping."""
+    *path, last = key.split(".")
+    for name in path:
+        check(isinstance(content, dict), "--set", key, "a dotted key of the recipe")
+        if not isinstance(content.get(name), dict):
+            content[name] = {content[name]: {}} if isinstance(content.get(name), str) else {}
+        content = content[name]
+    content[last] = value

@@ -1,0 +1,132 @@
+"""One arm, one seed, one budget: select, train a proxy on exactly these tokens, test it on held-out text."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assay.api.selecting import Question, choose
+from assay.artifacts.kinds import Corpus, Run, Scores, Selection, Tokens
+from assay.artifacts.manifest import atomic_path
+from assay.artifacts.workspace import Workspace
+from assay.errors import InvalidParameterError
+from assay.proxy.ngram import NGram
+from assay.proxy.stream import training_stream
+from assay.selection.budget import Budget
+from assay.selection.choose import Rules
+
+_ITEMS = "part-00000.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all runs of a comparison share: the same pool, ruler, test text and proxy.
+
+    heldout: per target, the documents to test on and their token ids.
+    """
+
+    pool: Corpus
+    tokens: Tokens
+    heldout: Mapping[str, tuple[Corpus, Tokens]]
+    proxy: NGram
+    workspace: Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One run to do: an arm's rules under one seed, at one budget of tokens."""
+
+    name: str
+    rules: Rules
+    scores: tuple[Scores, ...]
+    num_tokens: int
+    max_repeats: int
+
+    def question(self, bench: Bench) -> Question:
+        """What is asked of the pool."""
+        return Question(
+            corpus=bench.pool,
+            scores=self.scores,
+            tokens=bench.tokens,
+            rules=self.rules,
+            budget=Budget(self.num_tokens, "tokens"),
+            max_repeats=self.max_repeats,
+        )
+
+    def selection(self, bench: Bench) -> Selection:
+        """What the arm chooses under this seed.
+
+        Raises:
+            InvalidParameterError: what may be chosen from holds fewer tokens than the budget.
+        """
+        try:
+            return choose(self.question(bench), self.name, bench.workspace)
+        except InvalidParameterError as error:
+            share = self.rules.pool_sample
+            hint = f" Each seed sees {share:.0%} of the pool, which `pool_sample` sets." if share < 1 else ""
+            raise InvalidParameterError(f"Arm {self.name!r}, seed {self.rules.seed}: {error}{hint}") from None
+
+
+def run(bench: Bench, task: Task) -> Run:
+    """Trains and tests one proxy, or finds it done.
+
+    Raises:
+        InvalidParameterError: what may be chosen from holds fewer tokens than the budget.
+    """
+    selection = task.selection(bench)
+    inputs = {"selection": selection.fingerprint, "tokens": bench.tokens.fingerprint}
+    inputs |= {f"heldout.{name}": tokens.fingerprint for name, (_, tokens) in bench.heldout.items()}
+    parameters = {"proxy": bench.proxy.parameters(), "tokens": task.num_tokens}
+    draft = bench.workspace.open_draft("run", task.name, bench.proxy.version, parameters, inputs)
+    manifest = draft.finished()
+    if manifest is None:
+        started, core = time.perf_counter(), time.thread_time()
+        draft.start()
+        stream = training_stream(selection, bench.tokens, task.num_tokens)
+        items = _test(bench, stream)
+        with atomic_path(draft.folder / _ITEMS) as path:
+            pq.write_table(items, path, compression="zstd")
+        manifest = draft.finish(
+            schema={field.name: str(field.type) for field in items.schema},
+            parts=[{"file": _ITEMS, "rows": len(items), "bytes": (draft.folder / _ITEMS).stat().st_size}],
+            summary={
+                "tokens": task.num_tokens,
+                "documents": len(stream.starts) - 1,
+                "bits_per_byte": float(np.sum(items["bits"]) / np.sum(items["bytes"])),
+                "eligible_tokens": selection.manifest.summary["eligible"],
+            },
+            seconds={"wall": time.perf_counter() - started, "core": time.thread_time() - core},
+        )
+    return Run(draft.folder, manifest)
+
+
+def _test(bench: Bench, stream: Any) -> pa.Table:
+    """Loss of every held-out document: id, target, bits, bytes, tokens."""
+    pieces = []
+    parts = [(name, part) for name, (corpus, _) in bench.heldout.items() for part in range(corpus.num_parts)]
+    ids = [bench.heldout[name][1].ids(part) for name, part in parts]
+    joined = np.concatenate([tokens for tokens, _ in ids])
+    lengths = np.concatenate([np.diff(starts) for _, starts in ids])
+    starts = np.concatenate(([0], np.cumsum(lengths)))
+    bits = bench.proxy.bits(stream, joined, starts, bench.tokens.manifest.summary["vocab_size"])
+    first = 0
+    for name, part in parts:
+        for batch in bench.heldout[name][0].batches(part):
+            rows = slice(first, first + len(batch))
+            first += len(batch)
+            pieces.append(
+                pa.table(
+                    {
+                        "id": batch.column("id"),
+                        "target": pa.array([name] * len(batch), pa.string()),
+                        "bits": bits[rows],
+                        "bytes": pa.compute.binary_length(batch.column("text")).cast(pa.int64()),
+                        "tokens": lengths[rows],
+                    }
+                )
+            )
+    return pa.concat_tables(pieces)

@@ -1,0 +1,143 @@
+"""`assay.score`: fit a scorer, then give every document its numbers."""
+
+import time
+from collections.abc import Mapping
+from functools import partial, reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from assay.api.build import build_parts, part_bytes
+from assay.artifacts.kinds import Corpus, Scores
+from assay.artifacts.manifest import atomic_path
+from assay.artifacts.workspace import Workspace
+from assay.corpus.engine import map_parts
+from assay.errors import InvalidParameterError, check_choice
+from assay.progress import step
+from assay.scorers import SCORERS, Scorer, State
+
+_STATE = "state.npz"
+
+
+def score(
+    corpus: Corpus,
+    scorer: Scorer | str,
+    *,
+    target: Corpus | Mapping[str, Corpus] | None = None,
+    workspace: Workspace | str | Path | None = None,
+) -> Scores:
+    """Scores every document of `corpus`; finds the scores again when the same were computed before.
+
+    Args:
+        scorer: a scorer with its parameters, or the name of one to take as it is ("dsir").
+        target: documents of the kind wanted, or several targets by name; needed by target-aware scorers only.
+        workspace: where artifacts are kept; default `.assay` here.
+
+    Raises:
+        InvalidParameterError: unknown scorer, or a target missing or not wanted.
+    """
+    if isinstance(scorer, str):
+        check_choice("scorer", scorer, SCORERS)
+        scorer = SCORERS[scorer]()
+    targets = _targets(scorer, target)
+    names = tuple(targets)
+    inputs = {"corpus": corpus.fingerprint} | {f"target.{name}": t.fingerprint for name, t in targets.items()}
+    draft = Workspace(workspace).open_draft("scores", scorer.name, scorer.version, scorer.parameters(), inputs)
+    manifest = draft.finished()
+    if manifest is None:
+        started = time.perf_counter()
+        draft.start()
+        state, fit_seconds = _fitted(scorer, corpus, targets, draft.folder / _STATE)
+        columns = scorer.columns(names)
+        entries, figures, schema = build_parts(
+            draft,
+            partial(_score_part, corpus, scorer, state, pa.schema([(c.name, c.type) for c in columns])),
+            part_bytes(corpus.manifest.parts),
+            f"score {scorer.name}",
+        )
+        summaries = [{key: np.array(value) for key, value in f["summary"].items()} for f in figures]
+        total = reduce(scorer.merge, summaries)
+        manifest = draft.finish(
+            schema=schema,
+            parts=entries,
+            counts={
+                "in": corpus.num_documents,
+                "nulls": {c.name: sum(f["nulls"][c.name] for f in figures) for c in columns},
+            },
+            summary=scorer.summary(total),
+            seconds={
+                "wall": time.perf_counter() - started,
+                "core": fit_seconds + sum(f["seconds"] for f in figures),
+            },
+        )
+    return Scores(draft.folder, manifest)
+
+
+def _targets(scorer: Scorer, target: Corpus | Mapping[str, Corpus] | None) -> dict[str, Corpus]:
+    if not scorer.needs_target:
+        return {}
+    if target is None:
+        raise InvalidParameterError(f"Scorer {scorer.name!r} compares with a target; pass target=assay.read(...).")
+    targets = {"target": target} if isinstance(target, Corpus) else dict(target)
+    if not targets:
+        raise InvalidParameterError(f"Scorer {scorer.name!r} compares with a target; `target` (={{}}) is empty.")
+    return targets
+
+
+def _fitted(scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus], path: Path) -> tuple[State, float]:
+    """The fitted state and the core seconds it took, from `path` when an earlier run got that far."""
+    if not scorer.needs_target and not scorer.reads_pool:
+        return {}, 0.0
+    if path.exists():
+        with np.load(path, allow_pickle=False) as stored:
+            state = dict(stored)
+        return state, float(state.pop("seconds"))
+    seconds = 0.0
+    sketches: dict[str, State] = {}
+    for name, target in targets.items():
+        pieces = list(map_parts(partial(_sketch_target, scorer, target), range(target.num_parts)))
+        sketches[name] = reduce(scorer.merge, [sketch for sketch, _ in pieces])
+        seconds += sum(s for _, s in pieces)
+    prepared = scorer.prepare(sketches)
+    pool: State = {}
+    if scorer.reads_pool:
+        amounts = part_bytes(corpus.manifest.parts)
+        with step(f"fit {scorer.name}", sum(amounts)) as advance:
+            parts = range(corpus.num_parts)
+            for k, (sketch, s) in zip(
+                parts, map_parts(partial(_sketch_pool, scorer, prepared, corpus), parts), strict=True
+            ):
+                pool = scorer.merge(pool, sketch) if pool else sketch
+                seconds += s
+                advance(amounts[k])
+    state = scorer.finish(prepared, pool)
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, allow_pickle=False, **state, seconds=np.array(seconds))
+    return state, seconds
+
+
+def _sketch_target(scorer: Scorer, target: Corpus, part: int) -> tuple[State, float]:
+    started = time.thread_time()
+    sketch = reduce(scorer.merge, map(scorer.sketch_target, target.batches(part, ["text"])))
+    return sketch, time.thread_time() - started
+
+
+def _sketch_pool(scorer: Scorer, prepared: State, corpus: Corpus, part: int) -> tuple[State, float]:
+    started = time.thread_time()
+    sketch = reduce(scorer.merge, (scorer.sketch_pool(batch, prepared) for batch in corpus.batches(part, ["text"])))
+    return sketch, time.thread_time() - started
+
+
+def _score_part(
+    corpus: Corpus, scorer: Scorer, state: State, schema: pa.Schema, part: int
+) -> tuple[pa.Table, dict[str, Any]]:
+    pieces = [scorer.score(batch, state) for batch in corpus.batches(part, ["text"])]
+    columns = [pa.concat_arrays(column) for column in zip(*pieces, strict=True)]
+    arrays = {field.name: column.cast(field.type) for field, column in zip(schema, columns, strict=True)}
+    figures = {
+        "summary": {key: value.tolist() for key, value in scorer.summarise(arrays).items()},
+        "nulls": {name: array.null_count for name, array in arrays.items()},
+    }
+    return pa.table(arrays, schema=schema), figures

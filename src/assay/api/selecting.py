@@ -1,0 +1,281 @@
+"""`assay.select`: a policy, a score and a budget make a selection."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from assay.api.build import build_parts, part_bytes
+from assay.api.scoring import score
+from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens
+from assay.artifacts.workspace import Draft, Workspace
+from assay.corpus.engine import map_parts
+from assay.errors import InvalidParameterError, check_integer, did_you_mean
+from assay.kernels.arrow import utf8
+from assay.kernels.hashing import hash_strings
+from assay.scorers import SCORERS, Length
+from assay.selection.budget import Budget
+from assay.selection.choose import REASONS, Cut, Judged, Rules, apply, find_cuts, gather, histogram, judge, totals
+from assay.selection.expressions import Expression
+from assay.selection.policies import Policy, Uniform
+
+VERSION = 1
+_KEEP_ROWS = 2_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """All that a selection depends on: what is chosen from, by which rules, and how costs are counted.
+
+    scores: score columns that the rules may read. tokens: exact token counts; None = `length.tokens`.
+    budget: what to take. max_repeats: how often one document may be taken.
+    """
+
+    corpus: Corpus
+    scores: tuple[Scores, ...]
+    tokens: Tokens | None
+    rules: Rules
+    budget: Budget
+    max_repeats: int
+
+    def rows(self, part: int) -> pa.Table:
+        """The columns that the rules read, for one part."""
+        columns: dict[str, pa.ChunkedArray] = {}
+        sources: list[Corpus | Scores] = [self.corpus, *self.scores]
+        for source in sources:
+            names = sorted(self.rules.columns & set(source.column_names))
+            columns |= dict(zip(names, source.table(part, names).columns, strict=True)) if names else {}
+        return pa.table(columns)
+
+    def judge(self, part: int) -> Judged:
+        """What the rules say about each document of one part."""
+        return judge(self.rules, self.rows(part), id_hashes(self.corpus, part), self.costs(part))
+
+    def costs(self, part: int) -> np.ndarray:
+        """What each document of one part takes of the budget [documents]."""
+        if self.budget.unit == "documents":
+            return np.ones(self.corpus.manifest.parts[part]["rows"], np.int64)
+        if self.budget.unit != "bytes" and self.tokens is not None:
+            return np.diff(self.tokens.ids(part)[1])
+        column = "length.bytes" if self.budget.unit == "bytes" else "length.tokens"
+        lengths = next(s for s in self.scores if column in s.column_names)
+        return lengths.table(part, [column])[column].fill_null(0).to_numpy()
+
+
+def select(
+    corpus: Corpus,
+    policy: Policy | None = None,
+    *,
+    budget: str | Budget,
+    scores: Scores | Sequence[Scores] = (),
+    by: str | None = None,
+    where: str | None = None,
+    max_repeats: int = 1,
+    seed: int = 0,
+    tokens: Tokens | None = None,
+    workspace: Workspace | str | Path | None = None,
+) -> Selection:
+    """Chooses documents until the budget is met, within one document.
+
+    Args:
+        policy: in which order documents are taken; default `Uniform()`.
+        budget: "2M tokens", "500k documents", "1.5 GB" or "10%" (of all tokens of the pool).
+        scores: scores of this corpus, for `by` and `where`.
+        by: the score to go by, as an expression ("dsir.per_ngram - 0.01 * length.words", "-quality"); default the first
+            column of the first of `scores`. Columns of the corpus count as well.
+        where: documents to choose from, as an expression ("length.words >= 50 and source = 'web'").
+        max_repeats: how often one document may be taken when the pool is smaller than the budget.
+        seed: seed of the noise, which is keyed by each document's id.
+        tokens: exact token counts (`assay.tokenize`); default the estimate `length.tokens`.
+
+    Raises:
+        InvalidParameterError: unknown columns, or a budget larger than what may be chosen from.
+    """
+    check_integer("max_repeats", max_repeats, 1)
+    check_integer("seed", seed, 0)
+    given = (scores,) if isinstance(scores, Scores) else tuple(scores)
+    policy = policy or Uniform()
+    if by is None and policy.needs_score:
+        if not given:
+            raise InvalidParameterError(
+                f"Policy {policy.name!r} goes by a score; pass scores=, or by= a corpus column."
+            )
+        by = given[0].column_names[0]
+    rules = Rules(
+        policy=policy,
+        score=None if by is None or not policy.needs_score else Expression(by),
+        higher_is_better=higher_is_better(by),
+        where=None if where is None else Expression(where),
+        seed=seed,
+    )
+    wanted = Budget.parse(budget)
+    needs_length = wanted.unit == "bytes" or (wanted.unit in ("tokens", "share") and tokens is None)
+    if needs_length and not any("length.bytes" in s.column_names for s in given):
+        given = (*given, score(corpus, Length(), workspace=workspace))
+    question = Question(corpus=corpus, scores=given, tokens=tokens, rules=rules, budget=wanted, max_repeats=max_repeats)
+    return choose(question, policy.name, Workspace(workspace))
+
+
+def choose(question: Question, name: str, workspace: Workspace) -> Selection:
+    """`select` with everything spelled out; also what each arm and seed of a comparison is made by.
+
+    Raises:
+        InvalidParameterError: as `select`.
+    """
+    _check_columns(question.corpus, question.scores, question.rules)
+    draft = workspace.open_draft("selection", name, VERSION, _parameters(question), _inputs(question))
+    manifest = draft.finished() or _make(question, draft)
+    return Selection(draft.folder, manifest)
+
+
+def higher_is_better(by: str | None) -> bool:
+    """False for a scorer's column that says so (overlap); an expression or a corpus column is taken as it is."""
+    scorer = SCORERS.get((by or "").split(".")[0])
+    columns = scorer().columns(("a", "b")) if scorer else []
+    return not any(c.name == by and c.higher_is_better is False for c in columns)
+
+
+@lru_cache(maxsize=512)
+def _id_hashes(folder: Path, part: int) -> np.ndarray:
+    ids = [utf8(batch.column("id")) for batch in Corpus(folder).batches(part, ["id"])]
+    return np.concatenate([hash_strings(column.data, column.offsets) for column in ids])
+
+
+def id_hashes(corpus: Corpus, part: int) -> np.ndarray:
+    """Hash of each id of one part [documents], uint64; remembered, because every seed of every arm asks again."""
+    return _id_hashes(corpus.folder, part)
+
+
+def _make(question: Question, draft: Draft) -> Any:
+    started = time.perf_counter()
+    draft.start()
+    parts = range(question.corpus.num_parts)
+    keep = question.corpus.num_documents <= _KEEP_ROWS
+    looks = list(map_parts(partial(_first_look, question, keep), parts))
+    judged = [look[2] for look in looks]
+    eligible = dict(sum((Counter(total["groups"]) for total, _, _ in looks), Counter()))
+    pool_cost = sum(total["all"] for total, _, _ in looks)
+    wanted = question.budget.amount * (pool_cost if question.budget.unit == "share" else 1)
+    budgets = question.rules.policy.group_budgets(wanted, _times(eligible, question.max_repeats))
+    seconds = [0.0]
+
+    def passes(function: Any, prefixes: Mapping[str, tuple[int, ...]]) -> list[Any]:
+        if function is histogram and not any(prefixes.values()):
+            return [look[1] for look in looks]
+        results = list(map_parts(partial(_pass, question, judged, function, prefixes), parts))
+        seconds[0] += sum(s for _, s in results)
+        return [result for result, _ in results]
+
+    cuts = find_cuts(
+        {group: budget for group, budget in budgets.items() if budget > 0},
+        eligible,
+        question.max_repeats,
+        partial(passes, histogram),
+        partial(passes, gather),
+    )
+    amounts = part_bytes(question.corpus.manifest.parts)
+    entries, figures, schema = build_parts(
+        draft, partial(_select_part, question, judged, cuts), amounts, f"select {draft.name}"
+    )
+    dropped = sum((Counter(f["dropped"]) for f in figures), Counter())
+    return draft.finish(
+        schema=schema,
+        parts=entries,
+        counts={
+            "in": question.corpus.num_documents,
+            "kept": sum(f["kept"] for f in figures),
+            "dropped": {reason: dropped[reason] for reason in REASONS if dropped[reason]},
+            "failed": question.corpus.manifest.counts["failed"],
+        },
+        summary={
+            "chosen": sum(f["chosen"] for f in figures),
+            "eligible": sum(eligible.values()),
+            "pool": pool_cost,
+        },
+        seconds={
+            "wall": time.perf_counter() - started,
+            "core": seconds[0] + sum(f["seconds"] for f in figures) + sum(total["seconds"] for total, _, _ in looks),
+        },
+    )
+
+
+def _times(costs: Mapping[str, float], factor: int) -> dict[str, float]:
+    return {group: cost * factor for group, cost in costs.items() if cost > 0}
+
+
+def _first_look(question: Question, keep: bool, part: int) -> tuple[dict[str, Any], dict[Any, Any], Judged | None]:
+    started = time.thread_time()
+    judged = question.judge(part)
+    total = totals(judged)
+    bins = histogram(judged, dict.fromkeys(judged.groups, ()))
+    total["seconds"] = time.thread_time() - started
+    return total, bins, judged if keep else None
+
+
+def _pass(
+    question: Question, judged: list[Judged | None], function: Any, prefixes: Mapping[str, tuple[int, ...]], part: int
+) -> tuple[Any, float]:
+    started = time.thread_time()
+    result = function(judged[part] or question.judge(part), prefixes)
+    return result, time.thread_time() - started
+
+
+def _select_part(
+    question: Question, judged: list[Judged | None], cuts: Mapping[str, Cut], part: int
+) -> tuple[pa.Table, dict[str, Any]]:
+    one = judged[part] or question.judge(part)
+    repeats, reason = apply(one, cuts)
+    names = pa.array(REASONS)
+    indices = pa.array(reason.astype(np.int8) - 1, mask=reason == 0)
+    table = pa.table({"repeats": repeats, "reason": pa.DictionaryArray.from_arrays(indices, names)})
+    dropped = np.bincount(reason, minlength=len(REASONS) + 1)[1:]
+    return table, {
+        "kept": int((repeats > 0).sum()),
+        "dropped": dict(zip(REASONS, dropped.tolist(), strict=True)),
+        "chosen": float((repeats * one.cost).sum()),
+    }
+
+
+def _check_columns(corpus: Corpus, scores: Sequence[Scores], rules: Rules) -> None:
+    known = [*corpus.column_names, *(name for s in scores for name in s.column_names)]
+    for name in sorted(rules.columns - set(known)):
+        raise InvalidParameterError(
+            f"{name!r} is neither a column of the corpus nor a score. There are {', '.join(known)}. "
+            f"{did_you_mean(name, known)}".rstrip()
+        )
+
+
+def _parameters(question: Question) -> dict[str, Any]:
+    rules = question.rules
+    return {
+        "policy": rules.policy.parameters(),
+        "by": rules.score and rules.score.text,
+        "higher_is_better": rules.higher_is_better,
+        "where": rules.where and rules.where.text,
+        "guard": rules.guard and rules.guard.text,
+        "budget": question.budget.amount,
+        "unit": question.budget.unit,
+        "max_repeats": question.max_repeats,
+        "pool_sample": rules.pool_sample,
+        "seed": rules.seed,
+        "stream": rules.stream,
+    }
+
+
+def _inputs(question: Question) -> dict[str, str]:
+    inputs = {"corpus": question.corpus.fingerprint}
+    used = set(question.rules.columns)
+    if question.budget.unit != "documents" and (question.tokens is None or question.budget.unit == "bytes"):
+        used |= {"length.bytes", "length.tokens"}
+    for scores in question.scores:
+        if used & set(scores.column_names):
+            inputs[f"scores.{scores.name}"] = scores.fingerprint
+    if question.tokens is not None and question.budget.unit in ("tokens", "share"):
+        inputs["tokens"] = question.tokens.fingerprint
+    return inputs

@@ -1,0 +1,199 @@
+"""Setting a comparison up and running it: arms x seeds x the random arm's ladder of budgets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from assay.api.recipe import RANDOM, Recipe, Source, Target
+from assay.api.running import Bench, Task, run
+from assay.api.scoring import score
+from assay.api.selecting import higher_is_better
+from assay.api.tokenizing import tokenize
+from assay.artifacts.kinds import Corpus, Run, Scores
+from assay.artifacts.workspace import Workspace
+from assay.comparison.statistics import Losses
+from assay.corpus.engine import map_parts
+from assay.corpus.read import read_corpus
+from assay.corpus.split import limit_holdout, split_holdout
+from assay.errors import InvalidParameterError
+from assay.progress import step
+from assay.selection.choose import Rules
+from assay.selection.expressions import Expression
+
+_FIRST_RUNGS = (0.25, 0.5, 1, 2)
+_MAX_FACTOR = 64
+_LAST_STEP = 1.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A recipe made ready: everything opened, split, scored and tokenised; arms can be selected and run.
+
+    guard: overlap scores of the pool. scores: per arm, the scores that it reads.
+    fit: target documents that scorers were fitted to, by target.
+    """
+
+    recipe: Recipe
+    bench: Bench
+    fit: Mapping[str, Corpus]
+    guard: Scores
+    scores: Mapping[str, tuple[Scores, ...]]
+
+    def task(self, name: str, seed: int, *, num_tokens: int | None = None, whole_pool: bool = False) -> Task:
+        """The run of an arm under a seed, at the recipe's budget unless another is given."""
+        arm = self.recipe.arms[name]
+        rules = Rules(
+            policy=arm.select,
+            score=Expression(arm.by) if arm.by and arm.select.needs_score else None,
+            higher_is_better=higher_is_better(arm.by),
+            where=Expression(arm.where) if arm.where else None,
+            guard=self._guard(),
+            pool_sample=1.0 if whole_pool else self.recipe.pool_sample,
+            seed=seed,
+            stream=name,
+        )
+        return Task(
+            name=name,
+            rules=rules,
+            scores=(*self.scores[name], self.guard),
+            num_tokens=num_tokens or int(self.recipe.budget.amount),
+            max_repeats=arm.max_repeats,
+        )
+
+    def _guard(self) -> Expression | None:
+        share = self.recipe.overlap.max_share
+        return None if share >= 1 else Expression(f"overlap.share <= {share!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All runs of a comparison.
+
+    runs: per cell, the run of each seed; a cell is (arm, tokens).
+    ladder: budgets of the random arm, ascending.
+    pool_ends: whether the ladder stops because the pool does.
+    """
+
+    runs: Mapping[tuple[str, int], list[Run]]
+    ladder: list[int]
+    pool_ends: bool
+
+    def losses(self) -> Losses:
+        """Bits [cells, seeds, items] in the order of `runs`."""
+        tables = [[r.to_table(["bits"])["bits"].to_numpy() for r in seeds] for seeds in self.runs.values()]
+        first = next(iter(self.runs.values()))[0].to_table(["bytes", "target"])
+        _, groups = np.unique(first["target"].to_numpy(), return_inverse=True)
+        return Losses(bits=np.array(tables), sizes=first["bytes"].to_numpy(), groups=groups)
+
+
+def prepare(recipe: Recipe, workspace: Workspace, arms: Sequence[str] | None = None) -> Stage:
+    """Reads, splits, scores and tokenises; each step is found again when it was done before.
+
+    Args:
+        arms: the arms to compute scores for; default all.
+    """
+    pool = _open(recipe.pool, "pool", workspace)
+    fit: dict[str, Corpus] = {}
+    heldout: dict[str, Corpus] = {}
+    for name, target in recipe.targets.items():
+        fit[name], heldout[name] = _split(target, name, workspace)
+    guard_targets = dict(fit) | {f"{name}.heldout": corpus for name, corpus in heldout.items()}
+    guard = score(pool, recipe.overlap.scorer(), target=guard_targets, workspace=workspace)
+    scores = {
+        name: tuple(
+            score(pool, scorer, target=fit if scorer.needs_target else None, workspace=workspace)
+            for scorer in arm.scorers()
+        )
+        for name, arm in recipe.arms.items()
+        if arms is None or name in arms
+    }
+    vocab_size = recipe.proxy.vocab_size
+    tokens = tokenize(pool, vocab_size=vocab_size, workspace=workspace)
+    bench = Bench(
+        pool=pool,
+        tokens=tokens,
+        heldout={
+            name: (corpus, tokenize(corpus, vocab_size=vocab_size, trained_on=pool, workspace=workspace))
+            for name, corpus in heldout.items()
+        },
+        proxy=recipe.proxy,
+        workspace=workspace,
+    )
+    return Stage(recipe=recipe, bench=bench, fit=fit, guard=guard, scores=scores)
+
+
+def gather_evidence(stage: Stage) -> Evidence:
+    """Runs every arm under every seed, and the random arm at as many budgets as the multipliers need."""
+    recipe = stage.recipe
+    budget = int(recipe.budget.amount)
+    runs: dict[tuple[str, int], list[Run]] = {}
+    _do(stage, [(name, budget) for name in recipe.arms], runs)
+    # What a seed's sample of the pool holds decides how far the ladder can go.
+    end = int(min(r.manifest.summary["eligible_tokens"] for r in runs[RANDOM, budget]))
+    rungs = [round(budget * factor) for factor in _FIRST_RUNGS if round(budget * factor) <= end]
+    _do(stage, [(RANDOM, tokens) for tokens in rungs if tokens != budget], runs)
+    while True:
+        following = _next_rung(rungs[-1], budget, end)
+        if following is None or _is_passed(runs, rungs, [(name, budget) for name in recipe.arms]):
+            break
+        rungs.append(following)
+        _do(stage, [(RANDOM, following)], runs)
+    return Evidence(runs=runs, ladder=rungs, pool_ends=rungs[-1] >= end)
+
+
+def _do(stage: Stage, cells: list[tuple[str, int]], runs: dict[tuple[str, int], list[Run]]) -> None:
+    """Does the runs of all seeds of some cells and puts them into `runs`."""
+    recipe = stage.recipe
+    tasks = [stage.task(name, seed, num_tokens=tokens) for name, tokens in cells for seed in range(recipe.seeds)]
+    label = f"random at {cells[0][1]:,} tokens" if len(cells) == 1 else f"{len(cells)} cells x {recipe.seeds} seeds"
+    done: list[Run] = []
+    with step(f"train and test: {label}", len(tasks), "runs") as advance:
+        for result in map_parts(partial(run, stage.bench), tasks):
+            done.append(result)
+            advance(1)
+    for k, cell in enumerate(cells):
+        runs[cell] = done[k * recipe.seeds : (k + 1) * recipe.seeds]
+
+
+def _next_rung(last: int, budget: int, end: int) -> int | None:
+    """Twice the last budget, or the whole sample of the pool when that is not far off; None at the end."""
+    if last >= end or last >= _MAX_FACTOR * budget:
+        return None
+    return end if end < _LAST_STEP * 2 * last else 2 * last
+
+
+def _is_passed(runs: Mapping[tuple[str, int], list[Run]], rungs: list[int], cells: list[tuple[str, int]]) -> bool:
+    """Whether the last two rungs are both below the best arm, so that its interval can be read off too."""
+
+    def mean(cell: tuple[str, int]) -> float:
+        return float(np.mean([r.manifest.summary["bits_per_byte"] for r in runs[cell]]))
+
+    best = min(mean(cell) for cell in cells)
+    return len(rungs) >= 2 and all(mean((RANDOM, tokens)) <= best for tokens in rungs[-2:])
+
+
+def _open(source: Source, name: str, workspace: Workspace) -> Corpus:
+    if isinstance(source.read, Corpus):
+        return source.read
+    return read_corpus(
+        source.read,
+        text=source.text,
+        id=source.id,
+        format=source.format,
+        name=name,
+        max_failed_share=source.max_failed_share,
+        workspace=workspace,
+    )
+
+
+def _split(target: Target, name: str, workspace: Workspace) -> tuple[Corpus, Corpus]:
+    corpus = _open(target, name, workspace)
+    if not isinstance(target.holdout, str):
+        return split_holdout(corpus, target.holdout, workspace)
+    other = Target(read=target.holdout, text=target.text, id=target.id, max_failed_share=target.max_failed_share)
+    heldout = _open(other, f"{name}-heldout", workspace)
+    if heldout.fingerprint == corpus.fingerprint:
+        raise InvalidParameterError(f"Target {name!r} is tested on the very documents it is chosen by; give others.")
+    return corpus, limit_holdout(heldout, workspace)

@@ -1,0 +1,109 @@
+"""One tokenizer for all arms, and every document's ids under it."""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from assay.api.build import build_parts, part_bytes
+from assay.api.selecting import id_hashes
+from assay.artifacts.kinds import Corpus, Tokens
+from assay.artifacts.workspace import Workspace
+from assay.models.tokenizer import BPE
+from assay.progress import step
+from assay.selection.noise import keyed_hashes, uniforms
+
+VERSION = 1
+SAMPLE_BYTES = 4 << 20
+_TOKENIZER = "tokenizer.json"
+_MAX_SAMPLE_CHARACTERS = 100_000
+
+
+def tokenize(
+    corpus: Corpus,
+    *,
+    vocab_size: int = 8192,
+    trained_on: Corpus | None = None,
+    workspace: Workspace | str | Path | None = None,
+) -> Tokens:
+    """Token ids of every document, under a byte-level BPE trained on a neutral sample.
+
+    The sample is about 4 MB of documents drawn by the hash of their ids, so it depends on no arm and no order.
+
+    Args:
+        vocab_size: ids of the tokenizer, 257 to 65,534.
+        trained_on: the corpus to sample from; default `corpus` itself.
+
+    Raises:
+        InvalidParameterError: vocab_size out of range.
+    """
+    space = Workspace(workspace)
+    source = trained_on or corpus
+    folder, mark = _tokenizer(source, vocab_size, space)
+    inputs = {"corpus": corpus.fingerprint, "tokenizer": mark}
+    draft = space.open_draft("tokens", corpus.name, VERSION, {}, inputs)
+    manifest = draft.finished()
+    if manifest is None:
+        started = time.perf_counter()
+        draft.start()
+        bpe = BPE.load(folder / _TOKENIZER)
+        entries, figures, schema = build_parts(
+            draft,
+            partial(_tokenize_part, corpus, bpe),
+            part_bytes(corpus.manifest.parts),
+            f"tokenize {corpus.name}",
+            ".arrow",
+        )
+        manifest = draft.finish(
+            schema=schema,
+            parts=entries,
+            counts={"in": corpus.num_documents},
+            summary={"tokens": sum(f["tokens"] for f in figures), "vocab_size": bpe.vocab_size},
+            seconds={"wall": time.perf_counter() - started, "core": sum(f["seconds"] for f in figures)},
+        )
+    return Tokens(draft.folder, manifest)
+
+
+def _tokenizer(corpus: Corpus, vocab_size: int, workspace: Workspace) -> tuple[Path, str]:
+    parameters = {"vocab_size": vocab_size, "sample_bytes": SAMPLE_BYTES}
+    draft = workspace.open_draft("tokenizer", f"bpe{vocab_size}", VERSION, parameters, {"corpus": corpus.fingerprint})
+    if draft.finished() is None:
+        started = time.perf_counter()
+        draft.start()
+        with step("train tokenizer", min(SAMPLE_BYTES, corpus.num_bytes)) as advance:
+            bpe = BPE.train(_sample(corpus), vocab_size)
+            advance(SAMPLE_BYTES)
+        bpe.save(draft.folder / _TOKENIZER)
+        size = (draft.folder / _TOKENIZER).stat().st_size
+        draft.finish(
+            schema={},
+            parts=[{"file": _TOKENIZER, "rows": bpe.vocab_size, "bytes": size}],
+            summary={"vocab_size": bpe.vocab_size},
+            seconds={"wall": time.perf_counter() - started},
+        )
+    return draft.folder, draft.fingerprint
+
+
+def _sample(corpus: Corpus) -> Iterator[str]:
+    share = min(1.0, SAMPLE_BYTES / max(1, corpus.num_bytes))
+    for part in range(corpus.num_parts):
+        chosen = uniforms(keyed_hashes(id_hashes(corpus, part), 0, "tokenizer")) < share
+        first = 0
+        for batch in corpus.batches(part, ["text"]):
+            rows = np.flatnonzero(chosen[first : first + len(batch)])
+            first += len(batch)
+            for text in batch.column("text").take(pa.array(rows)).to_pylist():
+                yield text[:_MAX_SAMPLE_CHARACTERS]
+
+
+def _tokenize_part(corpus: Corpus, bpe: BPE, part: int) -> tuple[pa.Table, dict[str, Any]]:
+    pieces = []
+    for batch in corpus.batches(part, ["text"]):
+        ids, starts = bpe.encode(batch.column("text"))
+        pieces.append(pa.LargeListArray.from_arrays(pa.array(starts), pa.array(ids)))
+    tokens = pa.concat_arrays(pieces)
+    return pa.table({"tokens": tokens}), {"tokens": len(tokens.flatten())}

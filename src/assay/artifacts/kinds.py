@@ -1,0 +1,250 @@
+"""The nouns: each artifact opened for reading, one part at a time.
+
+Part k of everything made from a corpus has the same rows in the same order as part k of the corpus, so reading them
+together needs no join.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from assay.artifacts.manifest import Manifest
+from assay.errors import ArtifactError, SchemaError, did_you_mean
+
+_BATCH_BYTES = 16 << 20
+_MAX_BATCH_ROWS = 1 << 16
+
+
+class Artifact:
+    """A finished folder and its manifest."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, folder: Path, manifest: Manifest | None = None):
+        self.folder = Path(folder)
+        self.manifest = manifest or Manifest.load(self.folder)
+        if self.manifest.kind != self.kind:
+            raise ArtifactError(f"{folder} holds a {self.manifest.kind}, not a {self.kind}.")
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that stand for everything that made this artifact."""
+        return self.manifest.fingerprint
+
+    @property
+    def name(self) -> str:
+        """What its maker called it."""
+        return self.manifest.name
+
+    @property
+    def num_parts(self) -> int:
+        """Number of parts; the same for a corpus and all that is computed from it."""
+        return len(self.manifest.parts)
+
+    def part_path(self, part: int) -> Path:
+        """The file of one part."""
+        return self.folder / self.manifest.parts[part]["file"]
+
+    def facts(self) -> dict[str, str]:
+        """What a person wants to know first, label to text; shown by `repr` and `assay show`."""
+        return {}
+
+    def __repr__(self) -> str:
+        facts = [f"{label} {text}" for label, text in self.facts().items()]
+        return f"{type(self).__name__}({', '.join([self.name, *facts, f'fingerprint {self.fingerprint}'])})"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = [*self.facts().items(), ("fingerprint", self.fingerprint), ("folder", str(self.folder))]
+        cells = "".join(f"<tr><th style='text-align:left'>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows)
+        return f"<b>{type(self).__name__}</b> {escape(self.name)}<table>{cells}</table>"
+
+
+class Corpus(Artifact):
+    """Documents: `id`, `text` and whatever else the source has, in Parquet parts of its own or where they lay."""
+
+    kind = "corpus"
+
+    @property
+    def num_documents(self) -> int:
+        """Documents that can be read, those set aside left out."""
+        return sum(part["rows"] for part in self.manifest.parts)
+
+    @property
+    def num_bytes(self) -> int:
+        """UTF-8 bytes of text."""
+        return sum(part["text_bytes"] for part in self.manifest.parts)
+
+    @property
+    def column_names(self) -> list[str]:
+        """Columns of every batch."""
+        return list(self.manifest.schema)
+
+    def facts(self) -> dict[str, str]:
+        facts = {
+            "documents": f"{self.num_documents:,}",
+            "text": f"{self.num_bytes / 1e6:,.1f} MB",
+            "tokens": f"about {human_count(self.manifest.summary['estimated_tokens'])}",
+        }
+        if failed := self.manifest.counts.get("failed"):
+            facts["set aside"] = f"{sum(failed.values()):,}"
+        return facts
+
+    def batches(self, part: int, columns: Sequence[str] = ("id", "text")) -> Iterator[pa.RecordBatch]:
+        """The rows of one part, about 16 MB at a time.
+
+        Raises:
+            SchemaError: a column that the corpus does not have.
+        """
+        self.require(columns)
+        entry = self.manifest.parts[part]
+        stored = {name: self._stored_name(name) for name in columns}
+        rows_per_batch = max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES * entry["rows"] // max(1, entry["text_bytes"])))
+        skip = np.array(entry.get("skip", []), np.int64)
+        first = 0
+        with pq.ParquetFile(self.part_path(part)) as file:
+            present = set(file.schema_arrow.names)
+            wanted = [s for s in stored.values() if s in present]
+            for batch in file.iter_batches(rows_per_batch, entry.get("row_groups"), wanted, use_threads=False):
+                result = pa.RecordBatch.from_arrays(
+                    [self._column(batch, name, stored[name], entry, first) for name in columns], names=list(columns)
+                )
+                inside = skip[(skip >= first) & (skip < first + len(result))] - first
+                first += len(result)
+                if len(inside):
+                    keep = np.ones(len(result), np.bool_)
+                    keep[inside] = False
+                    result = result.filter(pa.array(keep))
+                if len(result):
+                    yield result
+
+    def table(self, part: int, columns: Sequence[str]) -> pa.Table:
+        """The named columns of one part, whole; not meant for `text`."""
+        self.require(columns)
+        types = [(name, self._type(name) or pa.string()) for name in columns]
+        batches = list(self.batches(part, columns)) if columns else []
+        return pa.Table.from_batches(batches) if batches else pa.schema(types).empty_table()
+
+    def require(self, columns: Sequence[str]) -> None:
+        """Raises SchemaError when a column is not in the corpus."""
+        for name in columns:
+            if name not in self.manifest.schema:
+                has = ", ".join(repr(c) for c in self.column_names)
+                raise SchemaError(
+                    f"Column {name!r} is not in corpus {self.name!r}; it has {has}. "
+                    f"{did_you_mean(name, self.column_names)}".rstrip()
+                )
+
+    def _stored_name(self, name: str) -> str:
+        return self.manifest.parameters.get("columns", {}).get(name, name)
+
+    def _type(self, name: str) -> pa.DataType | None:
+        try:
+            return pa.type_for_alias(self.manifest.schema[name])
+        except ValueError:
+            return None  # nested types are handed on as they are
+
+    def _column(self, batch: pa.RecordBatch, name: str, stored: str, entry: dict[str, Any], first: int) -> pa.Array:
+        if name == "id" and stored == "":
+            start = entry["first_row"] + first
+            return pa.array([f"{entry['label']}:{row}" for row in range(start, start + len(batch))])
+        wanted = self._type(name)
+        if stored not in batch.schema.names:
+            return pa.nulls(len(batch), wanted or pa.string())
+        column = batch.column(stored)
+        return column if wanted is None or column.type == wanted else column.cast(wanted)
+
+
+class _Columns(Artifact):
+    """One Parquet file a part, rows aligned with a corpus."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in all parts; as many as the corpus has documents."""
+        return sum(part["rows"] for part in self.manifest.parts)
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        return list(self.manifest.schema)
+
+    def table(self, part: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Columns of one part."""
+        return pq.read_table(self.part_path(part), columns=columns, use_threads=False)
+
+    def to_table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Columns of all parts, in corpus order; holds everything in memory."""
+        return pa.concat_tables([self.table(k, columns) for k in range(self.num_parts)])
+
+
+class Scores(_Columns):
+    """Score columns of one scorer: a number per document, null where it could not be scored."""
+
+    kind = "scores"
+
+    def facts(self) -> dict[str, str]:
+        facts = {"documents": f"{self.num_rows:,}", "columns": ", ".join(self.column_names)}
+        if "effective_sample_size" in self.manifest.summary:
+            facts["effective sample size"] = f"{self.manifest.summary['effective_sample_size']:,.1f} documents"
+        return facts
+
+
+class Selection(_Columns):
+    """Which documents to train on: `repeats` per document (0 = left out) and the `reason` of those left out."""
+
+    kind = "selection"
+
+    def facts(self) -> dict[str, str]:
+        counts = self.manifest.counts
+        return {
+            "documents": f"{counts['kept']:,} of {counts['in']:,}",
+            self.manifest.parameters["unit"]: human_count(self.manifest.summary["chosen"]),
+        }
+
+    def repeats(self, part: int) -> np.ndarray:
+        """How often each document of a part is seen [documents], int32."""
+        return self.table(part, ["repeats"])["repeats"].to_numpy()
+
+
+class Tokens(Artifact):
+    """Token ids of each document, `tokens` list<uint16>, memory-mapped; made by one tokenizer."""
+
+    kind = "tokens"
+
+    def ids(self, part: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of a part, one document after another [tokens] uint16, and where each starts [documents + 1] int64."""
+        with pa.memory_map(str(self.part_path(part))) as source:
+            column = pa.ipc.open_file(source).read_all()["tokens"].combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            return np.empty(0, np.uint16), np.zeros(1, np.int64)
+        return column.values.to_numpy(), column.offsets.to_numpy()
+
+    def facts(self) -> dict[str, str]:
+        return {"tokens": human_count(self.manifest.summary["tokens"])}
+
+
+class Run(_Columns):
+    """A trained proxy: per held-out document `id`, `target`, `bits`, `bytes`, `tokens`."""
+
+    kind = "run"
+
+    def facts(self) -> dict[str, str]:
+        summary = self.manifest.summary
+        return {
+            "trained on": f"{human_count(summary['tokens'])} tokens",
+            "held-out loss": f"{summary['bits_per_byte']:.4f} bits per byte",
+        }
+
+
+def human_count(number: float) -> str:
+    """1234567 as "1.23M": three significant figures with k, M, G or T."""
+    for limit, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= limit:
+            return f"{number / limit:.3g}{suffix}"
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:.3g}"

@@ -1,0 +1,112 @@
+"""manifest.json: written last, so an artifact that has one is whole."""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from assay.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+_RECORDED_PACKAGES = ("assay", "daft", "numba", "numpy", "pyarrow", "tokenizers")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions that can change a result: Python and the packages that compute or store it."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _RECORDED_PACKAGES}
+
+
+@dataclass(kw_only=True)
+class Manifest:
+    """What an artifact is and what made it.
+
+    parts: per part `file`, `rows`, `bytes`, and for a corpus `row_groups`, `first_row`, `skip`.
+    counts: rows in = kept + dropped by reason + failed, where the artifact has such a balance.
+    summary: figures that describe the content (effective sample size, bits per byte ...).
+    seconds: how long it took: `wall`, and `core` summed over parts; the only field that differs between reruns.
+    """
+
+    kind: str
+    name: str
+    fingerprint: str
+    version: int
+    parameters: dict[str, Any]
+    inputs: dict[str, Any]
+    schema: dict[str, str]
+    parts: list[dict[str, Any]]
+    counts: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=package_versions)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Writes manifest.json into `folder`, whole or not at all."""
+        with atomic_path(folder / MANIFEST) as path:
+            path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """Reads the manifest of a finished artifact.
+
+        Raises:
+            ArtifactError: there is none (unfinished), it is not one of ours, or a part has another size than recorded.
+        """
+        path = folder / MANIFEST
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            manifest = cls(**{f.name: content[f.name] for f in fields(cls)})
+        except FileNotFoundError:
+            raise ArtifactError(
+                f"{folder} has no {MANIFEST}: it is not an artifact, or was never finished. Run its command again."
+            ) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(
+                f"{path} is not a manifest of this version of Assay ({error}). Delete {folder}."
+            ) from None
+        for part in manifest.parts:
+            file = folder / part["file"]
+            if not file.exists() or file.stat().st_size != part["bytes"]:
+                raise ArtifactError(
+                    f"{file} is missing or is not the {part['bytes']} bytes long that {path} says. "
+                    f"{'Restore the file or read the corpus again' if file.is_absolute() else f'Delete {folder}'}."
+                )
+        return manifest
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that becomes `path` when the block ends well, and is removed when it does not."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Deletes temporary files and folders whose process is gone, as a killed run leaves them."""
+    for path in folder.glob(".*.*.tmp"):
+        pid = path.name.split(".")[-2]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,121 @@
+"""The folder that holds every artifact, found again by what made it."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from assay.artifacts.fingerprint import file_fingerprint, fingerprint
+from assay.artifacts.manifest import MANIFEST, Manifest, atomic_path, remove_abandoned
+from assay.errors import ArtifactError
+
+DEFAULT_WORKSPACE = ".assay"
+_FILES = "files.json"
+
+
+class Workspace:
+    """A folder of artifacts; created when first written to.
+
+    Args:
+        root: the folder; default the environment variable ASSAY_WORKSPACE, else `.assay` here.
+    """
+
+    def __init__(self, root: "str | Path | Workspace | None" = None):
+        given = root.root if isinstance(root, Workspace) else root
+        self.root: Path = Path(given or os.environ.get("ASSAY_WORKSPACE") or DEFAULT_WORKSPACE).absolute()
+
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.root)!r})"
+
+    def open_draft(
+        self, kind: str, name: str, version: int, parameters: Mapping[str, Any], inputs: Mapping[str, Any]
+    ) -> "Draft":
+        """The folder for the artifact that these things make: finished, half-done or new."""
+        mark = fingerprint(kind, version, parameters, inputs)
+        folder = self.root / f"{kind}-{_safe(name)}-{mark}"
+        return Draft(folder, kind, name, mark, version, dict(parameters), dict(inputs))
+
+    def find(self, mark: str) -> Path:
+        """Folder of the one finished artifact whose name contains `mark` (a fingerprint or the start of one).
+
+        Raises:
+            ArtifactError: none or several match; the message lists what there is.
+        """
+        folders = sorted(path.parent for path in self.root.glob(f"*/{MANIFEST}"))
+        matches = [f for f in folders if f.name == mark or f.name.rsplit("-", 1)[-1].startswith(mark)]
+        if len(matches) == 1:
+            return matches[0]
+        listed = ", ".join(f.name for f in (matches or folders)[:10]) or "nothing yet"
+        raise ArtifactError(
+            f"{len(matches) or 'No'} artifacts in {self.root} match {mark!r}. There: {listed}. Give more of the name."
+        )
+
+    def file_fingerprint(self, path: Path) -> str:
+        """Content hash of a file; remembered for as long as its size and modification time stay the same."""
+        stat = path.stat()
+        state = [stat.st_size, stat.st_mtime_ns]
+        known = self._known_files()
+        entry = known.get(str(path))
+        if entry is None or entry[:2] != state:
+            entry = [*state, file_fingerprint(path)]
+            self.root.mkdir(parents=True, exist_ok=True)
+            with atomic_path(self.root / _FILES) as temporary:
+                temporary.write_text(json.dumps(self._known_files() | {str(path): entry}), encoding="utf-8")
+        return entry[2]
+
+    def _known_files(self) -> dict[str, list[Any]]:
+        try:
+            return json.loads((self.root / _FILES).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+
+
+class Draft:
+    """An artifact being made: parts are put into the folder one by one, the manifest last."""
+
+    def __init__(
+        self, folder: Path, kind: str, name: str, mark: str, version: int, parameters: dict[str, Any], inputs: dict
+    ):
+        self.folder, self.kind, self.name, self.fingerprint = folder, kind, name, mark
+        self.version, self.parameters, self.inputs = version, parameters, inputs
+
+    def finished(self) -> Manifest | None:
+        """The manifest when the artifact is whole, None when work is left; a damaged artifact is deleted."""
+        if not (self.folder / MANIFEST).exists():
+            return None
+        try:
+            return Manifest.load(self.folder)
+        except ArtifactError:
+            shutil.rmtree(self.folder)
+            return None
+
+    def start(self) -> None:
+        """Makes the folder, or takes up the one that an interrupted run left."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(self.folder)
+        except OSError as error:
+            raise ArtifactError(
+                f"Cannot write to the workspace {self.folder.parent}: {error.strerror}. "
+                "Choose another with --workspace (or ASSAY_WORKSPACE)."
+            ) from error
+
+    def finish(self, **content: Any) -> Manifest:
+        """Writes the manifest, after which the artifact is whole."""
+        manifest = Manifest(
+            kind=self.kind,
+            name=self.name,
+            fingerprint=self.fingerprint,
+            version=self.version,
+            parameters=self.parameters,
+            inputs=self.inputs,
+            **content,
+        )
+        manifest.save(self.folder)
+        return manifest
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "._" else "_" for c in name)[:40]

@@ -1,0 +1,61 @@
+"""report.html: one file that works offline, the verdict first."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from assay.artifacts.kinds import human_count
+from assay.comparison import charts
+from assay.comparison.result import multiplier_symbols
+
+# What became of a document, as the funnel says it.
+DROP_REASONS = {
+    "not_in_sample": "outside this seed's sample of the pool",
+    "overlap": "shares text with the target or the test documents",
+    "where": "left out by `where`",
+    "no_score": "has no score",
+    "outside_threshold": "outside the threshold",
+    "over_budget": "below the cut: the budget was full",
+}
+
+
+def render(comparison: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
+    """The report as HTML text; all text from the corpus is escaped.
+
+    Args:
+        comparison: the content of comparison.json.
+        shown: per arm, `histogram`, `kept` and `dropped` (see `api.describing`).
+    """
+    arms = comparison["arms"]
+    rivals = [arm for arm in arms if "effect" in arm]
+    pool = arms[0]["composition"]["pool"]
+    return _template().render(
+        c=comparison,
+        arms=arms,
+        shown=shown,
+        forest=charts.forest(rivals) if rivals else "",
+        curve=charts.curve(comparison["random_curve"], rivals, comparison["budget_tokens"]),
+        composition=charts.composition(pool, {arm["name"]: arm["composition"]["chosen"] for arm in arms}),
+        histograms=[
+            (arm["name"], charts.histogram(shown[arm["name"]]["histogram"], arm["by"], arm["lowest_chosen_score"]))
+            for arm in arms
+            if shown[arm["name"]]["histogram"]
+        ],
+        colours=charts.VERDICT_COLOURS,
+        reasons=DROP_REASONS,
+        lineage=json.dumps(comparison["lineage"], indent=1, ensure_ascii=False),
+        times=multiplier_symbols,
+        count=human_count,
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["signed"] = lambda value: f"{value:+.3f}".replace("-", "−")
+    environment.filters["seconds"] = lambda value: f"{value:,.1f} s" if value < 100 else f"{value:,.0f} s"
+    return environment.from_string(files("assay.comparison").joinpath("report.html.j2").read_text(encoding="utf-8"))

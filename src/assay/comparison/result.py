@@ -1,0 +1,122 @@
+"""What a comparison found, as plain data: the part of comparison.json that is evidence."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from assay.artifacts.kinds import human_count
+from assay.comparison.statistics import Losses, detectable, effect, multiplier, p_best, verdict
+
+Cell = tuple[str, int]
+
+
+def evaluate(
+    losses: Losses, cells: Sequence[Cell], arms: Sequence[str], ladder: Sequence[int], budget: int, baseline: str
+) -> dict[str, Any]:
+    """Effects, intervals, P(best), multipliers and verdicts of `arms`, and the baseline's curve.
+
+    Args:
+        cells: (arm, tokens) of each cell of `losses`.
+        ladder: budgets of the baseline, ascending, among them `budget`.
+    """
+    by_seed = losses.bits_per_byte()
+    mean = by_seed.mean(axis=1)
+    replicates = losses.replicates()
+    position = {cell: k for k, cell in enumerate(cells)}
+    at_budget = [position[name, budget] for name in arms]
+    best = p_best(replicates, at_budget)
+    curve = [position[baseline, tokens] for tokens in ladder]
+    results = []
+    for name, cell, chance in zip(arms, at_budget, best, strict=True):
+        result: dict[str, Any] = {
+            "name": name,
+            "bits_per_byte": float(mean[cell]),
+            "bits_per_byte_by_seed": by_seed[cell].tolist(),
+            "p_best": chance,
+        }
+        if name != baseline:
+            interval = effect(mean, replicates, cell, position[baseline, budget])
+            times = multiplier(mean, replicates, cell, curve, list(ladder), budget)
+            result |= {
+                "effect": interval._asdict(),
+                "verdict": verdict(interval),
+                "detectable": detectable(interval),
+                "multiplier": times._asdict(),
+            }
+        results.append(result)
+    points = [
+        {"tokens": tokens, "bits_per_byte": float(mean[k]), **_interval(replicates[:, k])}
+        for tokens, k in zip(ladder, curve, strict=True)
+    ]
+    return {"arms": results, "random_curve": points}
+
+
+def winner(arms: Sequence[Mapping[str, Any]]) -> str | None:
+    """The arm with the lowest loss among those shown to be better than random; None when there is none."""
+    better = [arm for arm in arms if arm.get("verdict") == "better"]
+    return min(better, key=lambda arm: arm["bits_per_byte"])["name"] if better else None
+
+
+def headline(arms: Sequence[Mapping[str, Any]], budget: int, baseline: str) -> str:
+    """The verdict in one sentence (two when several arms are better)."""
+    best = winner(arms)
+    others = [arm for arm in arms if arm["name"] != baseline]
+    tokens = f"{human_count(budget)} tokens"
+    if not others:
+        return f"Only {baseline} was trained, at {tokens}; add arms to compare it with."
+    if best is None:
+        worse = [arm["name"] for arm in others if arm["verdict"] == "worse"]
+        unclear = [arm for arm in others if arm["verdict"] not in ("worse", "better")]
+        parts = []
+        if unclear:
+            limit = max(arm["detectable"] for arm in unclear)
+            parts.append(
+                f"no difference from {baseline} was shown for {_listed([a['name'] for a in unclear])} "
+                f"(one of {limit:.3f} bits per byte would have been)"
+            )
+        if worse:
+            parts.append(f"{_listed(worse)} {'is' if len(worse) == 1 else 'are'} worse")
+        return f"At {tokens}, {' and '.join(parts)}."
+    arm = next(a for a in others if a["name"] == best)
+    saved = arm["effect"]
+    sentence = (
+        f"{best} is better than {baseline}: at {tokens} it saves {saved['estimate']:.3f} bits per byte of held-out "
+        f"target text (95 % interval {saved['low']:.3f} to {saved['high']:.3f}), and a random choice would need "
+        f"{multiplier_text(arm['multiplier'])} the tokens to do as well."
+    )
+    rivals = [a for a in others if a["name"] != best and a["verdict"] == "better" and a["p_best"] > 0.05]
+    if rivals:
+        sentence += f" {_listed([a['name'] for a in rivals])} may be as good (P(best) {arm['p_best']:.2f} for {best})."
+    return sentence
+
+
+def multiplier_text(times: Mapping[str, Any]) -> str:
+    """ "3.2 times (2.9 to 3.6)"; "at least 16 times" where the pool ends."""
+    words = {">=": "at least ", "<=": "at most ", "": ""}
+    text = f"{words[times['bound']]}{times['estimate']:.3g} times"
+    if times["bound"] and times["low_bound"] == times["high_bound"] == times["bound"]:
+        return text
+    low = f"{'less than ' if times['low_bound'] == '<=' else ''}{times['low']:.3g}"
+    high = f"{'more than ' if times['high_bound'] == '>=' else ''}{times['high']:.3g}"
+    return f"{text} ({low} to {high})"
+
+
+def multiplier_symbols(times: Mapping[str, Any] | None) -> str:
+    """ "3.2x [2.9, 3.6]" for tables; ">= 16x" where the pool ends."""
+    if times is None:
+        return "1x"
+    sign = {">=": "≥ ", "<=": "≤ ", "": ""}
+    text = f"{sign[times['bound']]}{times['estimate']:.3g}x"
+    if times["bound"] and times["low_bound"] == times["high_bound"] == times["bound"]:
+        return text
+    return f"{text} [{sign[times['low_bound']]}{times['low']:.3g}, {sign[times['high_bound']]}{times['high']:.3g}]"
+
+
+def _interval(samples: np.ndarray) -> dict[str, float]:
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return {"low": float(low), "high": float(high)}
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,65 @@
+"""The engine: runs a function over parts with Daft. The only place that knows how parallel work is done."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+for _switch, _value in {
+    "DAFT_ANALYTICS_ENABLED": "0",
+    "DAFT_PROGRESS_BAR": "0",
+    "DO_NOT_TRACK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}.items():
+    os.environ.setdefault(_switch, _value)
+
+import daft  # noqa: E402  (the switches above are read at import)
+
+T = TypeVar("T")
+_worker = threading.local()
+
+
+def map_parts(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
+    """Results of `work(item)` in the order of `items`, several at a time on all cores.
+
+    `work` runs in the engine's threads (native runner) or processes, so it and its items must be picklable, and it
+    must let other threads run while it computes: our kernels do. Inside `work` a further `map_parts` goes one by one.
+
+    Raises:
+        whatever `work` raised first, as it was raised there.
+    """
+    if len(items) < 2 or getattr(_worker, "busy", False):
+        for item in items:
+            yield work(item)
+        return
+    run = daft.func(_Guarded(work), return_dtype=daft.DataType.python())
+    frame = daft.from_pydict({"item": [_Boxed(item) for item in items]}).into_batches(1)
+    for row in frame.select(run(daft.col("item")).alias("result")).iter_rows():
+        error, result = row["result"]
+        if error is not None:
+            raise error
+        yield result
+
+
+class _Boxed:
+    """Keeps Daft from turning an item (a dict, a path) into one of its own types."""
+
+    def __init__(self, item: Any):
+        self.item = item
+
+
+class _Guarded:
+    """Carries an exception back as a value, because Daft would turn it into text."""
+
+    def __init__(self, work: Callable[[Any], Any]):
+        self.work = work
+        self.__name__ = getattr(work, "__name__", type(work).__name__)
+
+    def __call__(self, boxed: _Boxed) -> tuple[BaseException | None, Any]:
+        _worker.busy = True
+        try:
+            return None, self.work(boxed.item)
+        except Exception as error:
+            return error, None
+        finally:
+            _worker.busy = False

@@ -1,0 +1,141 @@
+"""Writing documents into the Parquet parts of a corpus."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assay.artifacts.manifest import atomic_path
+from assay.corpus.failures import Failure
+from assay.kernels.arrow import Utf8, utf8
+from assay.kernels.unicode import tables
+from assay.kernels.words import measure
+
+PART_BYTES = 32 << 20
+_ROW_GROUP_BYTES = 8 << 20
+
+
+class PartWriter:
+    """Collects tables of documents and writes a part whenever about 32 MB of text have come together.
+
+    Where a part ends depends on the text alone, so the same file gives the same parts.
+    """
+
+    def __init__(self, folder: Path, prefix: str, label: str):
+        self._folder, self._prefix, self._label = folder, prefix, label
+        self._pending: list[pa.Table] = []
+        self._pending_bytes = 0
+        self._pending_lines: list[np.ndarray] = []
+        self._parts: list[dict[str, Any]] = []
+        self._schema = pa.schema([])
+        self._tokens = 0
+
+    def add(self, table: pa.Table, lines: Sequence[int]) -> None:
+        """Adds documents with at least `id` and `text`; `lines` says on which line of its file each stands."""
+        data = utf8(table["text"])
+        self._tokens += estimate_tokens(data)
+        self._pending.append(table)
+        self._pending_lines.append(np.asarray(lines, np.int64))
+        self._pending_bytes += int(data.offsets[-1] - data.offsets[0])
+        if self._pending_bytes >= PART_BYTES:
+            self._write()
+
+    def finish(self, failures: list[Failure]) -> dict[str, Any]:
+        """Writes what is left; returns parts, schema, token estimate and failed counts for the manifest."""
+        if self._pending:
+            self._write()
+        return {
+            "parts": self._parts,
+            "schema": {field.name: str(field.type) for field in self._schema},
+            "estimated_tokens": self._tokens,
+            "failed": dict(Counter(f.reason for f in failures)),
+        }
+
+    def _write(self) -> None:
+        schema = unify_schemas([table.schema for table in self._pending])
+        table = pa.concat_tables([conform(table, schema) for table in self._pending])
+        name = f"{self._prefix}-{len(self._parts):05d}.parquet"
+        rows_per_group = max(1, len(table) * _ROW_GROUP_BYTES // max(1, self._pending_bytes))
+        with atomic_path(self._folder / name) as path:
+            # Text is compressed lightly because it is read again and again; a dictionary would only cost time.
+            dictionary = [c for c in table.column_names if c not in ("id", "text", "url")]
+            pq.write_table(table, path, compression="lz4", use_dictionary=dictionary, row_group_size=rows_per_group)
+            size = path.stat().st_size
+        lines = np.concatenate(self._pending_lines)
+        jumps = np.flatnonzero(np.diff(lines, prepend=lines[0] - 2) != 1)
+        self._parts.append(
+            {
+                "file": name,
+                "rows": len(table),
+                "bytes": size,
+                "text_bytes": self._pending_bytes,
+                "label": self._label,
+                "lines": [[int(row), int(lines[row])] for row in jumps],
+            }
+        )
+        self._schema = unify_schemas([self._schema, schema])
+        self._pending, self._pending_bytes, self._pending_lines = [], 0, []
+
+
+def estimate_tokens(text: Utf8) -> int:
+    """About how many tokens these documents have, from the first eighth of them; `scorers.length` counts them all."""
+    num_measured = -(-(len(text.offsets) - 1) // 8)
+    offsets = text.offsets[: num_measured + 1]
+    measured_bytes = max(1, int(offsets[-1] - offsets[0]))
+    tokens = int(measure(text.data, offsets, *tables())[:, 2].sum())
+    return round(tokens / measured_bytes * int(text.offsets[-1] - text.offsets[0]))
+
+
+def line_of(part: dict[str, Any], row: int) -> int:
+    """The line (or Parquet row), from 1, on which row `row` of a part stands in the file it came from."""
+    if "first_row" in part:
+        return part["first_row"] + row + 1
+    start, line = max(entry for entry in part["lines"] if entry[0] <= row)
+    return line + row - start
+
+
+def unify_schemas(schemas: list[pa.Schema]) -> pa.Schema:
+    """One schema for all: null gives way to any type, integers to floats, and what disagrees becomes a string."""
+    types: dict[str, pa.DataType] = {}
+    for schema in schemas:
+        for field in schema:
+            known = types.get(field.name)
+            types[field.name] = field.type if known is None else _common_type(known, field.type)
+    return pa.schema(list(types.items()))
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`table` with the columns and types of `schema`; what it lacks is null."""
+    columns = []
+    for field in schema:
+        if field.name not in table.column_names:
+            columns.append(pa.nulls(len(table), field.type))
+        else:
+            columns.append(table[field.name].cast(field.type))
+    return pa.table(columns, schema=schema)
+
+
+def _common_type(a: pa.DataType, b: pa.DataType) -> pa.DataType:
+    if a == b or pa.types.is_null(b):
+        return a
+    if pa.types.is_null(a):
+        return b
+    numbers = (pa.types.is_integer, pa.types.is_floating)
+    if all(any(is_kind(t) for is_kind in numbers) for t in (a, b)):
+        return pa.int64() if pa.types.is_integer(a) and pa.types.is_integer(b) else pa.float64()
+    return pa.string()
+
+
+def duplicate_rows(hashes: list[np.ndarray]) -> list[np.ndarray]:
+    """Per part, the rows whose hash came before, in an earlier part or earlier in the same one."""
+    sizes = np.array([len(h) for h in hashes])
+    everything = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
+    order = np.argsort(everything, kind="stable")
+    repeated = np.zeros(len(everything), np.bool_)
+    repeated[order[1:]] = everything[order[1:]] == everything[order[:-1]]
+    starts = np.concatenate(([0], np.cumsum(sizes)))
+    return [np.flatnonzero(repeated[starts[k] : starts[k + 1]]) for k in range(len(sizes))]

@@ -1,0 +1,312 @@
+"""Files in, corpus out: finds the files, picks the reader, checks ids, writes the manifest."""
+
+import glob
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from assay.artifacts.kinds import Corpus
+from assay.artifacts.manifest import Manifest, atomic_path
+from assay.artifacts.workspace import Draft, Workspace
+from assay.corpus import jsonl, parquet, textfiles
+from assay.corpus.engine import map_parts
+from assay.corpus.failures import Failure, check_failed_share, describe, read_failures, write_failures
+from assay.corpus.parts import duplicate_rows, line_of, unify_schemas
+from assay.errors import InputError, SchemaError, check, check_choice, check_number
+from assay.kernels.arrow import utf8
+from assay.kernels.hashing import hash_strings
+from assay.progress import note, step
+
+VERSION = 1
+FORMATS = ("parquet", "jsonl", "text")
+_SUFFIXES = {
+    "parquet": (".parquet", ".pq"),
+    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "text": (".txt", ".md", ".rst", ".text", ".tex", ".html", ".htm", ".py"),
+}
+_COMPRESSED = (".gz", ".zst", ".zstd")
+
+
+def read_corpus(
+    read: str | Path | Sequence[str | Path],
+    *,
+    text: str = "text",
+    id: str | None = None,
+    format: str | None = None,
+    name: str | None = None,
+    max_failed_share: float = 0.0,
+    workspace: Workspace,
+) -> Corpus:
+    """See `assay.read`."""
+    check_number("max_failed_share", max_failed_share, "a share from 0 to 1", lambda x: 0 <= x <= 1)
+    check(isinstance(text, str) and text != "", "text", text, "the name of a column")
+    files = find_files(read, format)
+    format = format or _format_of(files)
+    files, empty = _without_empty(files)
+    name = name or _name(read)
+    labels = _labels(files)
+    inputs = {label: workspace.file_fingerprint(file) for file, label in zip(files, labels, strict=True)}
+    parameters: dict[str, Any] = {"format": format, "text": text, "id": id}
+    if format == "parquet":  # read in place, so the place is part of the question
+        parameters["folder"] = [str(file.parent.absolute()) for file in files]
+    draft = workspace.open_draft("corpus", name, VERSION, parameters, inputs)
+    manifest = draft.finished()
+    if manifest is None:
+        draft.start()
+        if empty:
+            note(f"{len(empty)} empty file(s) skipped: {', '.join(str(path) for path in empty[:3])}")
+        manifest = _READERS[format](draft, files, labels, text, id, max_failed_share, len(empty))
+    failed = Counter(manifest.counts["failed"])
+    corpus = Corpus(draft.folder, manifest)
+    check_failed_share(name, corpus.num_documents, failed, draft.folder, max_failed_share)
+    return corpus
+
+
+def find_files(read: str | Path | Sequence[str | Path], format: str | None = None) -> list[Path]:
+    """The files that a path, folder, glob or list of these stands for, sorted.
+
+    Raises:
+        InputError: one of them matches nothing.
+    """
+    if format is not None:
+        check_choice("format", format, FORMATS)
+    patterns = [read] if isinstance(read, str | Path) else list(read)
+    check(len(patterns) > 0, "read", read, "a path, a folder, a glob or a list of these")
+    files: dict[Path, None] = {}
+    for pattern in patterns:
+        path = Path(pattern).expanduser()
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(path)))
+            found = [p for p in found if format == "text" or _kind(p) is not None]
+        elif path.exists():
+            found = [path]
+        else:
+            found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
+        if not found:
+            raise InputError(f"No file matches {str(pattern)!r} (looked in {Path.cwd()}). Check `read`.")
+        files |= dict.fromkeys(found)
+    return list(files)
+
+
+def _read_jsonl(
+    draft: Draft, files: list[Path], labels: list[str], text: str, id: str | None, max_failed_share: float, empty: int
+) -> Manifest:
+    id_key = id if id is not None else ("id" if jsonl.has_id(files[0], text) else None)
+    sources = [
+        jsonl.Source(file, label, *bounds, text_key=text, id_key=id_key)
+        for file, label in zip(files, labels, strict=True)
+        for bounds in jsonl.cut(file)
+    ]
+    sizes = [(source.end or source.path.stat().st_size) - source.start for source in sources]
+    return _ingest(draft, sources, sizes, jsonl.read_range, max_failed_share, empty)
+
+
+def _read_text(
+    draft: Draft, files: list[Path], labels: list[str], text: str, id: str | None, max_failed_share: float, empty: int
+) -> Manifest:
+    sources = textfiles.group(list(zip(files, labels, strict=True)))
+    sizes = [sum(path.stat().st_size for path, _ in source.files) for source in sources]
+    return _ingest(draft, sources, sizes, textfiles.read_group, max_failed_share, empty)
+
+
+def _read_parquet(
+    draft: Draft, files: list[Path], labels: list[str], text: str, id: str | None, max_failed_share: float, empty: int
+) -> Manifest:
+    checked = [parquet.check_columns(file, text, id) for file in files]
+    id_column = checked[0][0]
+    for file, (other, _) in zip(files, checked, strict=True):
+        if other != id_column:
+            raise SchemaError(f"{files[0]} has an 'id' column and {file} has not, or the reverse. Pass id=...")
+    sources, sizes = [], []
+    for file, label in zip(files, labels, strict=True):
+        pieces = parquet.cut(file)
+        sources += [parquet.Source(file, label, groups, row, text, id_column) for groups, row in pieces]
+        sizes += [file.stat().st_size // len(pieces)] * len(pieces)
+    schema, columns = _place_schema([schema for _, schema in checked], text, id_column)
+    draft.parameters = draft.parameters | {"columns": columns}
+    return _ingest(draft, sources, sizes, parquet.scan, max_failed_share, empty, schema)
+
+
+_READERS: dict[str, Callable[..., Manifest]] = {"parquet": _read_parquet, "jsonl": _read_jsonl, "text": _read_text}
+
+
+def _ingest(
+    draft: Draft,
+    sources: Sequence[Any],
+    sizes: list[int],
+    read: Callable[..., dict[str, Any]],
+    max_failed_share: float,
+    num_empty: int,
+    schema: dict[str, str] | None = None,
+) -> Manifest:
+    """Runs a reader over its sources, keeping what earlier runs finished, and puts the results together."""
+    started = time.perf_counter()
+    prefixes = [f"part-{k:05d}" for k in range(len(sources))]
+    todo = [k for k, prefix in enumerate(prefixes) if not (draft.folder / f"{prefix}.json").exists()]
+    work = partial(_read_source, read, draft.folder)
+    with step(f"read {draft.name}", sum(sizes[k] for k in todo)) as advance:
+        results = map_parts(work, [(sources[k], prefixes[k]) for k in todo])
+        for k, _ in zip(todo, results, strict=True):
+            advance(sizes[k])
+    done = [json.loads((draft.folder / f"{prefix}.json").read_text()) for prefix in prefixes]
+    parts = [part for result in done for part in result["parts"]]
+    failed = sum((Counter(result["failed"]) for result in done), Counter())
+    num_documents = sum(part["rows"] for part in parts)
+    _check_text_column(draft, failed, num_documents)
+    schema = schema or _common_schema([result["schema"] for result in done if result["parts"]])
+    failed["duplicate_id"] = _set_duplicates_aside(draft, parts, schema)
+    failed = +failed
+    num_documents = sum(part["rows"] for part in parts)
+    check_failed_share(draft.name, num_documents, failed, draft.folder, max_failed_share)
+    if num_documents == 0:
+        raise InputError(f"{draft.name!r} has no documents: every file that `read` names is empty.")
+    manifest = draft.finish(
+        schema=schema,
+        parts=[part for part in parts if part["rows"]],
+        counts={"documents": num_documents, "failed": dict(failed), "empty_files": num_empty},
+        summary={"estimated_tokens": sum(result["estimated_tokens"] for result in done)},
+        seconds={"wall": time.perf_counter() - started, "core": sum(result["seconds"] for result in done)},
+    )
+    for prefix in prefixes:
+        (draft.folder / f"{prefix}.json").unlink()
+    return manifest
+
+
+def _read_source(read: Callable[..., dict[str, Any]], folder: Path, item: tuple[Any, str]) -> str:
+    """Reads one source and leaves its result in a file, which a rerun takes instead of reading again."""
+    source, prefix = item
+    started = time.thread_time()
+    try:
+        result = read(source, folder, prefix)
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename} is gone: it was there when reading began.") from error
+    result["seconds"] = time.thread_time() - started
+    with atomic_path(folder / f"{prefix}.json") as path:
+        path.write_text(json.dumps(result), encoding="utf-8")
+    return prefix
+
+
+def _set_duplicates_aside(draft: Draft, parts: list[dict[str, Any]], schema: dict[str, str]) -> int:
+    """Skips documents whose id came before, keeping a record in failed/; returns how many."""
+    corpus = Corpus(draft.folder, _provisional(draft, parts, schema))
+    duplicates = duplicate_rows(list(map_parts(partial(_id_hashes, corpus), range(len(parts)))))
+    failures: list[Failure] = []
+    for k, rows in enumerate(duplicates):
+        if not len(rows):
+            continue
+        ids = corpus.table(k, ["id"])["id"].take(pa.array(rows)).to_pylist()
+        stored = np.setdiff1d(np.arange(parts[k]["rows"] + len(parts[k].get("skip", []))), parts[k].get("skip", []))
+        for row, name in zip(rows, ids, strict=True):
+            line = line_of(parts[k], int(stored[row]))
+            failures.append(Failure(parts[k]["label"], line, "duplicate_id", f"id {name!r}", str(name).encode()))
+        parts[k]["skip"] = sorted({*parts[k].get("skip", []), *(int(stored[row]) for row in rows)})
+        parts[k]["rows"] -= len(rows)
+    write_failures(draft.folder, "ids", failures)
+    return len(failures)
+
+
+def _provisional(draft: Draft, parts: list[dict[str, Any]], schema: dict[str, str]) -> Manifest:
+    return Manifest(
+        kind="corpus",
+        name=draft.name,
+        fingerprint=draft.fingerprint,
+        version=VERSION,
+        parameters=draft.parameters,
+        inputs=draft.inputs,
+        schema=schema,
+        parts=parts,
+    )
+
+
+def _id_hashes(corpus: Corpus, part: int) -> np.ndarray:
+    ids = [utf8(batch.column("id")) for batch in corpus.batches(part, ["id"])]
+    hashes = [hash_strings(column.data, column.offsets) for column in ids]
+    return np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
+
+
+def _check_text_column(draft: Draft, failed: Counter[str], num_documents: int) -> None:
+    """A corpus in which no row has the text column is a wrong name, not a thousand bad rows."""
+    if num_documents == 0 and failed["missing_text"] and failed.total() == failed["missing_text"]:
+        first = read_failures(draft.folder)[0]
+        raise SchemaError(f"No row has the column {draft.parameters['text']!r}: {describe(first)}. Pass text=...")
+
+
+def _common_schema(schemas: list[dict[str, str]]) -> dict[str, str]:
+    types = unify_schemas([pa.schema([(n, pa.type_for_alias(t)) for n, t in schema.items()]) for schema in schemas])
+    return {field.name: str(field.type) for field in types}
+
+
+def _place_schema(schemas: list[dict[str, str]], text: str, id_column: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Columns of a corpus read in place (name to type) and where they are stored when they are called otherwise."""
+    schema = {"id": "string", "text": "string"}
+    columns = {"id": id_column, "text": text}
+    for other in schemas:
+        for stored, kind in other.items():
+            if stored in (text, id_column):
+                continue
+            name = f"original_{stored}" if stored in ("id", "text") else stored
+            if name != stored:
+                columns[name] = stored
+            if schema.setdefault(name, kind) != kind:
+                schema[name] = str(unify_schemas([_one(name, schema[name]), _one(name, kind)]).field(name).type)
+    return schema, columns
+
+
+def _one(name: str, kind: str) -> pa.Schema:
+    try:
+        return pa.schema([(name, pa.type_for_alias(kind))])
+    except ValueError:
+        return pa.schema([(name, pa.string())])
+
+
+def _kind(path: Path) -> str | None:
+    name = path.name.lower()
+    for suffix in _COMPRESSED:
+        name = name.removesuffix(suffix)
+    return next((kind for kind, suffixes in _SUFFIXES.items() if name.endswith(suffixes)), None)
+
+
+def _format_of(files: list[Path]) -> str:
+    kinds = {_kind(file): file for file in files}
+    unknown = kinds.pop(None, None)
+    if unknown is not None:
+        raise InputError(
+            f"The format of {unknown} cannot be told from its name. Pass format=, one of {', '.join(FORMATS)}."
+        )
+    if len(kinds) > 1:
+        examples = ", ".join(f"{file.name} ({kind})" for kind, file in kinds.items())
+        raise InputError(f"`read` matches files of several formats: {examples}. Narrow it, or pass format=.")
+    return next(kind for kind in kinds if kind is not None)
+
+
+def _without_empty(files: list[Path]) -> tuple[list[Path], list[Path]]:
+    empty = [file for file in files if file.stat().st_size == 0]
+    if len(empty) == len(files):
+        raise InputError(f"Every file that `read` names is empty (0 bytes), the first is {files[0]}.")
+    return [file for file in files if file not in set(empty)], empty
+
+
+def _labels(files: list[Path]) -> list[str]:
+    """Paths from the deepest folder that holds all files, so that moving the folder changes nothing."""
+    paths = [file.absolute() for file in files]
+    common = paths[0].parent
+    while not all(path.is_relative_to(common) for path in paths):
+        common = common.parent
+    return [path.relative_to(common).as_posix() for path in paths]
+
+
+def _name(read: str | Path | Sequence[str | Path]) -> str:
+    first = Path(read if isinstance(read, str | Path) else read[0])
+    stem = first.name.split(".")[0]
+    return first.parent.name or "corpus" if set(stem) & set("*?[") else stem
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

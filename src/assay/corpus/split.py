@@ -1,0 +1,102 @@
+"""Cutting a small corpus in two: text to choose by, and text to test on that nothing else may see."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assay.artifacts.kinds import Corpus
+from assay.artifacts.manifest import atomic_path
+from assay.artifacts.workspace import Workspace
+from assay.errors import InvalidParameterError, check_number
+from assay.kernels.arrow import utf8
+from assay.kernels.hashing import hash_strings
+
+VERSION = 1
+MAX_HOLDOUT_BYTES = 16 << 20
+_PART = "part-00000.parquet"
+
+
+def split_holdout(corpus: Corpus, share: float, workspace: Workspace) -> tuple[Corpus, Corpus]:
+    """(documents to fit on, documents to test on), drawn by the hash of their ids.
+
+    The same document falls on the same side whatever else is in the corpus, as far as the share allows. At most 16 MB
+    are tested on; held-out documents beyond that are used for nothing.
+
+    Raises:
+        InvalidParameterError: share outside (0, 1), or fewer than two documents on one side.
+    """
+    check_number("holdout", share, "a share above 0 and below 1", lambda x: 0 < x < 1)
+    num_held = round(share * corpus.num_documents)
+    if num_held < 2 or corpus.num_documents - num_held < 1:
+        raise InvalidParameterError(
+            f"`holdout` (={share}) leaves {corpus.num_documents - num_held} and {num_held} of the "
+            f"{corpus.num_documents} documents of {corpus.name!r}; it must leave 1 to choose by and 2 to test on. "
+            "Give more target documents or another share."
+        )
+    table = _whole(corpus)
+    order = _hash_order(table)
+    held, fit = np.sort(order[:num_held]), np.sort(order[num_held:])
+    return (
+        _store(table.take(pa.array(fit)), corpus, "fit", {"holdout": share, "side": "fit"}, workspace),
+        _store(
+            _limited(table, order[:num_held], held), corpus, "heldout", {"holdout": share, "side": "test"}, workspace
+        ),
+    )
+
+
+def limit_holdout(corpus: Corpus, workspace: Workspace) -> Corpus:
+    """`corpus`, or when it is larger than 16 MB as many of its documents, drawn by the hash of their ids."""
+    if corpus.num_documents < 2:
+        raise InvalidParameterError(f"{corpus.name!r} has one document; at least 2 are needed to test on.")
+    if corpus.num_bytes <= MAX_HOLDOUT_BYTES:
+        return corpus
+    table = _whole(corpus)
+    order = _hash_order(table)
+    return _store(_limited(table, order, np.sort(order)), corpus, "heldout", {"side": "test"}, workspace)
+
+
+def _whole(corpus: Corpus) -> pa.Table:
+    return pa.Table.from_batches([b for k in range(corpus.num_parts) for b in corpus.batches(k)]).combine_chunks()
+
+
+def _hash_order(table: pa.Table) -> np.ndarray:
+    ids = utf8(table["id"])
+    return np.argsort(hash_strings(ids.data, ids.offsets), kind="stable")
+
+
+def _limited(table: pa.Table, order: np.ndarray, rows: np.ndarray) -> pa.Table:
+    sizes = np.diff(utf8(table["text"]).offsets)
+    taken = order[np.cumsum(sizes[order]) <= MAX_HOLDOUT_BYTES]
+    return table.take(pa.array(rows if len(taken) == len(rows) else np.sort(taken)))
+
+
+def _store(table: pa.Table, source: Corpus, side: str, parameters: dict[str, object], workspace: Workspace) -> Corpus:
+    inputs = {"corpus": source.fingerprint}
+    draft = workspace.open_draft("corpus", f"{source.name}-{side}", VERSION, parameters, inputs)
+    manifest = draft.finished()
+    if manifest is None:
+        started = time.perf_counter()
+        draft.start()
+        with atomic_path(draft.folder / _PART) as path:
+            pq.write_table(table, path, compression="zstd")
+        text = utf8(table["text"])
+        num_bytes = int(text.offsets[-1] - text.offsets[0])
+        part = {
+            "file": _PART,
+            "rows": len(table),
+            "bytes": Path(draft.folder / _PART).stat().st_size,
+            "text_bytes": num_bytes,
+            "label": source.name,
+        }
+        share = num_bytes / max(1, source.num_bytes)
+        manifest = draft.finish(
+            schema={"id": "string", "text": "string"},
+            parts=[part],
+            counts={"documents": len(table), "failed": {}},
+            summary={"estimated_tokens": round(source.manifest.summary["estimated_tokens"] * share)},
+            seconds={"wall": time.perf_counter() - started},
+        )
+    return Corpus(draft.folder, manifest)

@@ -1,0 +1,78 @@
+"""Every error that Assay raises on purpose.
+
+    AssayError
+    ├── InvalidParameterError (ValueError)              a parameter breaks its rule
+    ├── SchemaError (ValueError)                        a column is missing or has the wrong type
+    ├── InputError (ValueError)                         files that cannot be read, or too many bad rows in them
+    ├── NotFittedError (ValueError, AttributeError)     score() before fit()
+    ├── ArtifactError (RuntimeError)                    half-written or foreign folder, disk full, not writable
+    └── MissingExtraError (ImportError)                 an optional dependency, with the pip line
+
+A message names the thing, the rule, the value and the way out: "`num_buckets` (=0) must be an integer ≥ 1."
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class AssayError(Exception):
+    """Base of all errors that Assay raises on purpose; its text is meant for users."""
+
+
+class InvalidParameterError(AssayError, ValueError):
+    """A parameter breaks its rule."""
+
+
+class SchemaError(AssayError, ValueError):
+    """A column is missing or has the wrong type."""
+
+
+class InputError(AssayError, ValueError):
+    """Input files that are missing, unreadable, or hold more bad rows than allowed."""
+
+
+class NotFittedError(AssayError, ValueError, AttributeError):
+    """A scorer or model was used before it was fitted."""
+
+
+class ArtifactError(AssayError, RuntimeError):
+    """An artifact that is half-written, foreign or cannot be written."""
+
+
+class MissingExtraError(AssayError, ImportError):
+    """An optional dependency is not installed."""
+
+
+def check(ok: bool, name: str, value: object, rule: str, way_out: str = "") -> None:
+    """Raises InvalidParameterError "`name` (=value) must be rule. way_out" unless `ok`."""
+    if not ok:
+        raise InvalidParameterError(f"`{name}` (={value!r}) must be {rule}.{' ' + way_out if way_out else ''}")
+
+
+def check_integer(name: str, value: object, at_least: int, at_most: int | None = None) -> None:
+    """Raises InvalidParameterError unless `value` is an integer inside the closed range."""
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if at_most is None:
+        check(is_integer and value >= at_least, name, value, f"an integer ≥ {at_least}")  # type: ignore[operator]
+    else:
+        ok = is_integer and at_least <= value <= at_most  # type: ignore[operator]
+        check(ok, name, value, f"an integer from {at_least} to {at_most}")
+
+
+def check_number(name: str, value: object, rule: str, ok: Any) -> None:
+    """Raises InvalidParameterError unless `value` is a finite number for which `ok(value)` holds."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) != float("inf")
+    check(is_number and value == value and ok(value), name, value, rule)
+
+
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """Raises InvalidParameterError, naming the choices and the nearest one, unless `value` is one of them."""
+    known = list(choices)
+    check(value in known, name, value, f"one of {', '.join(known)}", did_you_mean(value, known))
+
+
+def did_you_mean(value: object, choices: Iterable[str]) -> str:
+    """ "Did you mean 'dsir'?" when one of `choices` is close to `value`, else an empty string."""
+    close = difflib.get_close_matches(str(value), list(choices), n=1)
+    return f"Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,212 @@
+"""Counts behind modified Kneser-Ney smoothing, by one sort of the highest-order n-grams.
+
+Each n-gram w_1 ... w_n is put into the bucket of its last word w_n, and inside the bucket sorted by w_{n-1}, ..., w_1.
+Leaving out w_1 leaves that order intact, so every lower order, with its continuation counts (the number of distinct
+words that precede it), falls out of one linear pass. And inside a bucket the key *is* the context, read backwards, so
+the totals of a context are found by looking its key up in all buckets: one linear pass for all queries.
+"""
+
+import numpy as np
+from numba import njit
+
+from assay.kernels.hashing import mix64
+from assay.kernels.hashtable import find
+
+_DIGIT_BITS = 11
+_SMALL = 48
+
+
+@njit(nogil=True, cache=True)
+def ngram_keys(tokens, starts, has_end, order, bits, end_id, begin_id, num_words):
+    """The order-grams of all documents, bucketed by last word and sorted by the words before it, nearest first.
+
+    A document is seen as order - 1 begin marks, its tokens, and an end mark where `has_end`.
+
+    Args:
+        tokens, starts: ids of all documents and where each starts [documents + 1].
+        has_end: False for a document that was cut off [documents].
+        bits: bits of an id; (order - 1) * bits <= 64.
+        num_words: ids that can be last, the end mark included.
+
+    Returns:
+        keys [n-grams] uint64, w_{n-1} highest, and where each last word's bucket starts [num_words + 1] int64.
+    """
+    buckets = np.zeros(num_words + 1, np.int64)
+    for i in range(len(tokens)):
+        buckets[tokens[i] + 1] += 1
+    for row in range(len(has_end)):
+        buckets[end_id + 1] += has_end[row]
+    for word in range(num_words):
+        buckets[word + 1] += buckets[word]
+    fill = buckets[:-1].copy()
+    keys = np.empty(buckets[-1], np.uint64)
+    shift = np.uint64(bits)
+    top = np.uint64(bits * (order - 2)) if order > 1 else np.uint64(0)
+    for row in range(len(has_end)):
+        key = np.uint64(0)
+        for _ in range(order - 1):
+            key = (key >> shift) | (np.uint64(begin_id) << top)
+        for i in range(starts[row], starts[row + 1]):
+            word = tokens[i]
+            keys[fill[word]] = key
+            fill[word] += 1
+            if order > 1:
+                key = (key >> shift) | (np.uint64(word) << top)
+        if has_end[row]:
+            keys[fill[end_id]] = key
+            fill[end_id] += 1
+    _sort_buckets(keys, buckets, bits * (order - 1))
+    return keys, buckets
+
+
+@njit(nogil=True, cache=True)
+def _sort_buckets(keys, buckets, key_bits):
+    largest = 0
+    for word in range(len(buckets) - 1):
+        largest = max(largest, buckets[word + 1] - buckets[word])
+    scratch = np.empty(largest, np.uint64)
+    digits = np.zeros(1 << _DIGIT_BITS, np.int64)
+    for word in range(len(buckets) - 1):
+        bucket = keys[buckets[word] : buckets[word + 1]]
+        if len(bucket) <= _SMALL:
+            _insertion_sort(bucket)
+        elif len(bucket) < 4096:
+            bucket.sort()
+        else:
+            _radix_sort(bucket, scratch, digits, key_bits)
+
+
+@njit(nogil=True, cache=True)
+def _insertion_sort(values):
+    for i in range(1, len(values)):
+        value = values[i]
+        j = i
+        while j > 0 and values[j - 1] > value:
+            values[j] = values[j - 1]
+            j -= 1
+        values[j] = value
+
+
+@njit(nogil=True, cache=True)
+def _radix_sort(values, scratch, digits, key_bits):
+    """Least significant digit first; `scratch` holds at least as many values, `digits` one count a digit value."""
+    source = values
+    target = scratch[: len(values)]
+    low = np.uint64(len(digits) - 1)
+    swapped = False
+    shift = 0
+    while shift < key_bits:
+        digits[:] = 0
+        for value in source:
+            digits[(value >> np.uint64(shift)) & low] += 1
+        total = 0
+        for d in range(len(digits)):
+            count = digits[d]
+            digits[d] = total
+            total += count
+        for value in source:
+            d = (value >> np.uint64(shift)) & low
+            target[digits[d]] = value
+            digits[d] += 1
+        source, target = target, source
+        swapped = not swapped
+        shift += _DIGIT_BITS
+    if swapped:
+        values[:] = source
+
+
+@njit(nogil=True, cache=True)
+def count_distinct(keys, buckets):
+    """Distinct keys of each bucket with how often each stands there.
+
+    Returns:
+        keys [distinct] uint64, counts [distinct] uint32, bucket starts [buckets + 1] int64.
+    """
+    num_distinct = 0
+    for word in range(len(buckets) - 1):
+        for i in range(buckets[word], buckets[word + 1]):
+            num_distinct += i == buckets[word] or keys[i] != keys[i - 1]
+    distinct = np.empty(num_distinct, np.uint64)
+    counts = np.empty(num_distinct, np.uint32)
+    starts = np.zeros(len(buckets), np.int64)
+    n = 0
+    for word in range(len(buckets) - 1):
+        for i in range(buckets[word], buckets[word + 1]):
+            if i == buckets[word] or keys[i] != keys[i - 1]:
+                distinct[n] = keys[i]
+                counts[n] = 0
+                n += 1
+            counts[n - 1] += np.uint32(1)
+        starts[word + 1] = n
+    return distinct, counts, starts
+
+
+@njit(nogil=True, cache=True)
+def lower_order(keys, buckets, bits):
+    """The n-grams one order below, not yet made distinct: the farthest word of each distinct n-gram left out."""
+    shorter = np.empty_like(keys)
+    for i in range(len(keys)):
+        shorter[i] = keys[i] >> np.uint64(bits)
+    return shorter
+
+
+@njit(nogil=True, cache=True)
+def context_totals(keys, counts, contexts, slots):
+    """Totals of the contexts asked for, over all words that follow them.
+
+    Args:
+        keys, counts: context and (continuation) count of each distinct n-gram, all buckets [distinct].
+        contexts: `mix64` of the contexts asked for, distinct [contexts] uint64.
+        slots: `hashtable.build(contexts)`.
+
+    Returns:
+        int64 [contexts, 4]: sum of counts, and number of words that follow once, twice, three times or more.
+    """
+    totals = np.zeros((len(contexts), 4), np.int64)
+    for i in range(len(keys)):
+        position = find(contexts, slots, mix64(keys[i]))
+        if position >= 0:
+            count = counts[i]
+            totals[position, 0] += count
+            totals[position, min(count, np.uint32(3))] += 1
+    return totals
+
+
+@njit(nogil=True, cache=True)
+def find_counts(keys, counts, buckets, words, contexts):
+    """Count of each n-gram asked for, 0 where it was never seen.
+
+    Args:
+        words: last word of each query [queries]; contexts: its key [queries] uint64.
+    """
+    found = np.zeros(len(words), np.int64)
+    for q in range(len(words)):
+        low = buckets[words[q]]
+        high = buckets[words[q] + 1]
+        while low < high:
+            middle = (low + high) >> 1
+            if keys[middle] < contexts[q]:
+                low = middle + 1
+            else:
+                high = middle
+        if low < buckets[words[q] + 1] and keys[low] == contexts[q]:
+            found[q] = counts[low]
+    return found
+
+
+@njit(nogil=True, cache=True)
+def context_keys(tokens, starts, order, bits, begin_id):
+    """Key of the `order` - 1 words before each token, nearest highest; begin marks before a document [tokens]."""
+    keys = np.zeros(len(tokens), np.uint64)
+    if order == 1:
+        return keys
+    shift = np.uint64(bits)
+    top = np.uint64(bits * (order - 2))
+    for row in range(len(starts) - 1):
+        key = np.uint64(0)
+        for _ in range(order - 1):
+            key = (key >> shift) | (np.uint64(begin_id) << top)
+        for i in range(starts[row], starts[row + 1]):
+            keys[i] = key
+            key = (key >> shift) | (np.uint64(tokens[i]) << top)
+    return keys

@@ -1,0 +1,163 @@
+"""Interpolated modified Kneser-Ney n-gram model.
+
+Chen and Goodman 1998, "An Empirical Study of Smoothing Techniques for Language Modeling" (TR-10-98, Harvard),
+section 3: for a context h and a word w, with h' = h without its first word,
+
+    P_n(w | h) = max(c(h w) - D(c(h w)), 0) / c(h) + (D_1 N_1(h) + D_2 N_2(h) + D_3+ N_3+(h)) / c(h) * P_{n-1}(w | h')
+
+where c are counts at the highest order and numbers of distinct preceding words below it, N_k(h) is the number of words
+that follow h exactly k times, and D_1, D_2, D_3+ come from the counts of counts n_1 ... n_4 of each order:
+Y = n_1 / (n_1 + 2 n_2), D_k = k - (k + 1) Y n_{k+1} / n_k. Below order 1 stands the uniform distribution.
+
+A context never seen hands all its mass to the next shorter one, so probabilities over the vocabulary (all ids and the
+end mark) sum to one for every context. Documents are padded with order - 1 begin marks. Where a count of counts is
+zero, as in very small texts, the order uses D = (0.5, 1, 1.5).
+
+Cost: 4 million tokens a second and core at order 4, 12 to 20 bytes a distinct n-gram.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay.errors import check, check_integer
+from assay.kernels.hashing import mix64_array
+from assay.kernels.hashtable import build
+from assay.kernels.kneser_ney import (
+    context_keys,
+    context_totals,
+    count_distinct,
+    find_counts,
+    lower_order,
+    ngram_keys,
+)
+
+_FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
+_KEY_BITS = 64
+
+
+@dataclass(frozen=True)
+class Order:
+    """The distinct n-grams of one order.
+
+    keys: the words before the last one, nearest highest [n-grams] uint64, sorted inside each bucket.
+    counts: count (highest order) or number of distinct preceding words [n-grams] uint32.
+    buckets: where the n-grams that end in each word start [words + 1] int64.
+    discounts: D_1, D_2, D_3+.
+    """
+
+    keys: np.ndarray
+    counts: np.ndarray
+    buckets: np.ndarray
+    discounts: tuple[float, float, float]
+
+
+class NGramModel:
+    """A trained model: `orders[k]` holds the (k + 1)-grams. Ids are 0 to vocab_size - 1; the end mark is vocab_size."""
+
+    def __init__(self, orders: list[Order], vocab_size: int):
+        self.orders = orders
+        self.vocab_size = vocab_size
+
+    @property
+    def order(self) -> int:
+        """Longest n-gram."""
+        return len(self.orders)
+
+    @property
+    def num_ngrams(self) -> list[int]:
+        """Distinct n-grams of each order, shortest first."""
+        return [len(order.keys) for order in self.orders]
+
+    def log_probabilities(self, tokens: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """Natural logarithm of each token's probability given those before it in its document.
+
+        Args:
+            tokens: ids of all documents [tokens], vocab_size for an end mark.
+            starts: where each document starts [documents + 1].
+        Returns:
+            log probabilities [tokens], float64, all finite.
+        """
+        return self._log_probabilities(tokens, context_keys(tokens, starts, self.order, self._bits, self._begin))
+
+    def distribution(self, context: np.ndarray) -> np.ndarray:
+        """Probability of every id and, last, of the end mark after `context` [ids]; sums to one.
+
+        A context shorter than order - 1 is taken to stand at the start of a document.
+        """
+        words = np.arange(self.vocab_size + 1)
+        padded = np.append(context, 0)
+        key = context_keys(padded, np.array([0, len(padded)]), self.order, self._bits, self._begin)[-1]
+        return np.exp(self._log_probabilities(words, np.full(len(words), key)))
+
+    @property
+    def _bits(self) -> int:
+        return bits_for(self.vocab_size)
+
+    @property
+    def _begin(self) -> int:
+        return self.vocab_size + 1
+
+    def _log_probabilities(self, words: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        probabilities = np.full(len(words), 1.0 / (self.vocab_size + 1))
+        for k, order in enumerate(self.orders):
+            contexts = keys >> np.uint64(self._bits * (self.order - 1 - k))
+            distinct, position = np.unique(contexts, return_inverse=True)
+            hashed = mix64_array(distinct)
+            totals = context_totals(order.keys, order.counts, hashed, build(hashed))[position]
+            counts = find_counts(order.keys, order.counts, order.buckets, words, contexts)
+            discounts = np.array([0.0, *order.discounts])
+            seen = totals[:, 0] > 0
+            mass = totals[seen, 1:] @ discounts[1:]
+            kept = counts[seen] - discounts[np.minimum(counts[seen], 3)]
+            probabilities[seen] = (kept + mass * probabilities[seen]) / totals[seen, 0]
+        return np.log(probabilities)
+
+
+def train(
+    tokens: np.ndarray, starts: np.ndarray, *, vocab_size: int, order: int, has_end: np.ndarray | None = None
+) -> NGramModel:
+    """Counts n-grams and estimates discounts.
+
+    Args:
+        tokens: ids of all documents [tokens]; starts: where each document starts [documents + 1].
+        vocab_size: number of ids.
+        order: longest n-gram.
+        has_end: False for documents that were cut off, which then get no end mark [documents]; default all True.
+
+    Raises:
+        InvalidParameterError: an order whose contexts do not fit 64 bits, or no tokens.
+    """
+    check_integer("order", order, 1)
+    bits = bits_for(vocab_size)
+    most = _KEY_BITS // bits + 1
+    way_out = f"A vocabulary of {vocab_size} takes {bits} bits an id, and a context must fit {_KEY_BITS} bits."
+    check(order <= most, "order", order, f"at most {most}", way_out)
+    check(len(tokens) > 0, "tokens", len(tokens), "at least one token")
+    ends = np.ones(len(starts) - 1, np.bool_) if has_end is None else has_end
+    keys, buckets = ngram_keys(
+        tokens, starts, ends, order, bits, end_id=vocab_size, begin_id=vocab_size + 1, num_words=vocab_size + 1
+    )
+    orders: list[Order] = []
+    for _ in range(order):
+        keys, counts, buckets = count_distinct(keys, buckets)
+        orders.insert(0, Order(keys, counts, buckets, estimate_discounts(counts)))
+        if len(orders) < order:
+            keys = lower_order(keys, buckets, bits)
+    return NGramModel(orders, vocab_size)
+
+
+def estimate_discounts(counts: np.ndarray) -> tuple[float, float, float]:
+    """D_1, D_2 and D_3+ from the counts of counts (Chen and Goodman 1998, equation 26), clipped to [0, k]."""
+    n1, n2, n3, n4 = np.bincount(np.minimum(counts, 5), minlength=6)[1:5].tolist()
+    if 0 in (n1, n2, n3, n4):
+        return _FALLBACK_DISCOUNTS
+    y = n1 / (n1 + 2 * n2)
+    ratios = (n2 / n1, n3 / n2, n4 / n3)
+    d1, d2, d3 = (min(max(k - (k + 1) * y * ratio, 0.0), float(k)) for k, ratio in enumerate(ratios, 1))
+    return d1, d2, d3
+
+
+def bits_for(vocab_size: int) -> int:
+    """Bits that hold every id, the end mark and the begin mark."""
+    return (vocab_size + 1).bit_length()

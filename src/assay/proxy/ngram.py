@@ -1,0 +1,49 @@
+"""Rung 0 of the evidence ladder: an n-gram model trained on exactly an arm's tokens, in seconds on a CPU."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from assay.errors import check_integer
+from assay.models.ngram import train
+from assay.models.tokenizer import MAX_VOCAB
+from assay.proxy.stream import Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class NGram:
+    """Interpolated modified Kneser-Ney over a shared byte-level BPE (`models.ngram`).
+
+    order: longest n-gram.
+    vocab_size: ids of the tokenizer, which is trained once on a neutral sample of the pool.
+    """
+
+    name: ClassVar[str] = "ngram"
+    version: ClassVar[int] = 1
+    rung: ClassVar[int] = 0
+
+    order: int = 4
+    vocab_size: int = 8192
+
+    def __post_init__(self) -> None:
+        check_integer("order", self.order, 1, 8)
+        check_integer("vocab_size", self.vocab_size, 257, MAX_VOCAB)
+
+    def bits(self, stream: Stream, tokens: np.ndarray, starts: np.ndarray, vocab_size: int) -> np.ndarray:
+        """Trains on `stream` and returns the loss of each held-out document [documents], bits, end marks left out.
+
+        Args:
+            tokens, starts: ids of the held-out documents and where each starts [documents + 1].
+            vocab_size: ids that the tokenizer really has.
+        """
+        model = train(*stream[:2], vocab_size=vocab_size, order=self.order, has_end=stream.has_end)
+        losses = -model.log_probabilities(tokens, starts) / np.log(2)
+        return np.diff(np.concatenate(([0.0], np.cumsum(losses)))[starts])
+
+    def parameters(self) -> dict[str, Any]:
+        """Name and parameters, as they go into fingerprint and manifest."""
+        return {"name": self.name, **asdict(self)}
+
+
+PROXIES: dict[str, type[NGram]] = {NGram.name: NGram}

@@ -1,0 +1,57 @@
+"""The tokens that a selection stands for, cut to exactly the budget."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from assay.artifacts.kinds import Selection, Tokens
+from assay.errors import InvalidParameterError
+from assay.kernels.ragged import take_runs
+
+
+class Stream(NamedTuple):
+    """Documents one after another.
+
+    tokens: ids [tokens] uint16. starts: where each document starts [documents + 1] int64.
+    has_end: False for a document that was cut off [documents].
+    """
+
+    tokens: np.ndarray
+    starts: np.ndarray
+    has_end: np.ndarray
+
+
+def training_stream(selection: Selection, tokens: Tokens, num_tokens: int) -> Stream:
+    """Every chosen document as often as it is to be seen, in corpus order, cut after `num_tokens` tokens.
+
+    A selection meets its budget within one document; the cut makes arms equal to the token.
+
+    Raises:
+        InvalidParameterError: the selection holds fewer tokens.
+    """
+    out = np.empty(num_tokens, np.uint16)
+    lengths: list[np.ndarray] = []
+    left = num_tokens
+    for part in range(tokens.num_parts):
+        repeats = selection.repeats(part)
+        if left == 0 or not repeats.any():
+            continue
+        ids, starts = tokens.ids(part)
+        rows = np.repeat(np.arange(len(repeats)), repeats)
+        sizes = np.diff(starts)[rows]
+        num_whole = int(np.searchsorted(np.cumsum(sizes), left, side="right"))
+        sizes = sizes[: num_whole + 1]
+        if num_whole < len(rows):
+            sizes[-1] = left - sizes[:-1].sum()
+        lengths.append(sizes)
+        first, left = num_tokens - left, left - int(sizes.sum())
+        take_runs(ids, starts[rows[: len(sizes)]], sizes, out[first : num_tokens - left])
+    if left > 0:
+        raise InvalidParameterError(
+            f"Selection {selection.name!r} holds {num_tokens - left:,} tokens, not the {num_tokens:,} to train on."
+        )
+    sizes = np.concatenate(lengths)
+    sizes = sizes[: len(sizes) - (sizes[-1] == 0)]
+    has_end = np.ones(len(sizes), np.bool_)
+    has_end[-1] = False  # whether or not it was cut, so that arms differ in nothing else
+    return Stream(out, np.concatenate(([0], np.cumsum(sizes))), has_end)

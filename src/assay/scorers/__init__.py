@@ -1,0 +1,14 @@
+"""Scorers: methods that give every document numbers. A new one is one file here and one line in the table."""
+
+from assay.scorers.base import Column, Scorer, State
+from assay.scorers.dsir import DSIR
+from assay.scorers.length import Length
+from assay.scorers.overlap import Overlap
+
+SCORERS: dict[str, type[Scorer]] = {
+    "dsir": DSIR,
+    "length": Length,
+    "overlap": Overlap,
+}
+
+__all__ = ["DSIR", "SCORERS", "Column", "Length", "Overlap", "Scorer", "State"]

@@ -1,0 +1,172 @@
+"""`where` and `score` expressions: SQL over score and corpus columns, one truth value or number per document.
+
+Parsed by sqlglot, computed by pyarrow. A dotted name is one column (`length.words`). Nulls follow SQL: a comparison
+with null is null, and a row is kept only where the whole is true.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlglot
+from sqlglot import exp
+
+from assay.errors import InvalidParameterError
+
+_BINARY: dict[type[exp.Expression], Callable[[Any, Any], Any]] = {
+    exp.And: pc.and_kleene,
+    exp.Or: pc.or_kleene,
+    exp.EQ: pc.equal,
+    exp.NEQ: pc.not_equal,
+    exp.GT: pc.greater,
+    exp.GTE: pc.greater_equal,
+    exp.LT: pc.less,
+    exp.LTE: pc.less_equal,
+    exp.Add: pc.add,
+    exp.Sub: pc.subtract,
+    exp.Mul: pc.multiply,
+}
+_FUNCTIONS: dict[type[exp.Expression], Callable[..., Any]] = {
+    exp.Abs: pc.abs,
+    exp.Ln: pc.ln,
+    exp.Sqrt: pc.sqrt,
+    exp.Lower: pc.utf8_lower,
+    exp.Length: pc.utf8_length,
+    exp.Coalesce: pc.coalesce,
+    exp.Greatest: pc.max_element_wise,
+    exp.Least: pc.min_element_wise,
+}
+
+
+class Expression:
+    """A parsed expression.
+
+    >>> rows = pa.table({"length.words": [10, 200, None], "lang": ["en", "en", "de"]})
+    >>> Expression("length.words >= 50 and lang = 'en'").evaluate(rows).to_pylist()
+    [False, True, False]
+    """
+
+    def __init__(self, text: str):
+        """Parses `text`.
+
+        Raises:
+            InvalidParameterError: it is not an expression, or uses what is not supported.
+        """
+        self.text = text
+        try:
+            self._tree: Any = sqlglot.parse_one(text, dialect="duckdb")
+        except sqlglot.ParseError as error:
+            problem = error.errors[0]["description"] if error.errors else str(error)
+            if "<class" in problem:  # sqlglot names its own classes when an operand is missing
+                problem = "an operand is missing"
+            raise InvalidParameterError(
+                f"`{text}` cannot be read as an expression: {problem}. "
+                "Write it as in SQL, for example: length.words >= 50 and source = 'web'."
+            ) from None
+        self._compile(self._tree, None)
+
+    def __repr__(self) -> str:
+        return f"Expression({self.text!r})"
+
+    @cached_property
+    def columns(self) -> frozenset[str]:
+        """Names of the columns it reads."""
+        return frozenset(_name(column) for column in self._tree.find_all(exp.Column))
+
+    def evaluate(self, rows: pa.Table) -> pa.Array:
+        """One value per row.
+
+        Raises:
+            InvalidParameterError: a column is missing from `rows`, or types do not fit.
+        """
+        try:
+            value = self._compile(self._tree, rows)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            raise InvalidParameterError(
+                f"`{self.text}` does not fit its columns: {str(error).splitlines()[0]}"
+            ) from None
+        if isinstance(value, pa.Scalar):
+            value = pa.repeat(value, len(rows))
+        return value.combine_chunks() if isinstance(value, pa.ChunkedArray) else value
+
+    def _compile(self, node: Any, rows: pa.Table | None) -> Any:
+        """The value of a node over `rows`; with None, only checks that every node is known."""
+        children = {
+            key: [self._compile(c, rows) for c in value] if isinstance(value, list) else self._compile(value, rows)
+            for key, value in node.args.items()
+            if not isinstance(node, exp.Column | exp.Literal) and _holds_nodes(value)
+        }
+        if rows is None:
+            self._require_known(node)
+            return None
+        return self._value(node, children, rows)
+
+    def _require_known(self, node: exp.Expression) -> None:
+        simple = (exp.Column, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.Not, exp.Neg, exp.Div, exp.Mod)
+        others = (exp.In, exp.Between, exp.Is, exp.Like)
+        if type(node) not in {*_BINARY, *_FUNCTIONS, *simple, *others}:
+            raise InvalidParameterError(
+                f"`{self.text}` uses {node.sql()!r}, which is not supported. There are and, or, not, =, <>, <, <=, >, "
+                ">=, in, between, like, is null, + - * / %, abs, ln, sqrt, lower, length, coalesce, greatest, least."
+            )
+
+    def _value(self, node: exp.Expression, child: dict[str, Any], rows: pa.Table) -> Any:
+        this: Any = child.get("this")
+        other: Any = child.get("expression")
+        match node:
+            case exp.Column():
+                return self._column(_name(node), rows)
+            case exp.Literal():
+                return pa.scalar(node.name if node.is_string else _number(node.name))
+            case exp.Boolean():
+                return pa.scalar(bool(node.this))
+            case exp.Null():
+                return pa.scalar(None)
+            case exp.Paren():
+                return this
+            case exp.Not():
+                return pc.invert(this)
+            case exp.Neg():
+                return pc.negate(this)
+            case exp.Div():
+                return pc.divide(pc.cast(this, pa.float64()), pc.cast(other, pa.float64()))
+            case exp.Mod():
+                return pc.subtract(this, pc.multiply(other, pc.cast(pc.floor(pc.divide(this, other)), this.type)))
+            case exp.In():
+                values = pa.array([v.as_py() for v in child["expressions"]]).cast(this.type)
+                return pc.if_else(pc.is_valid(this), pc.is_in(this, values), None)
+            case exp.Between():
+                return pc.and_kleene(pc.greater_equal(this, child["low"]), pc.less_equal(this, child["high"]))
+            case exp.Is():
+                return pc.is_null(this) if isinstance(node.expression, exp.Null) else pc.equal(this, other)
+            case exp.Like():
+                return pc.match_like(this, other.as_py())
+            case _ if type(node) in _FUNCTIONS:
+                return _FUNCTIONS[type(node)](this, *child.get("expressions", []))
+        return _BINARY[type(node)](this, other)
+
+    def _column(self, name: str, rows: pa.Table) -> Any:
+        if name not in rows.column_names:
+            raise InvalidParameterError(
+                f"`{self.text}` uses {name!r}, which is none of {', '.join(rows.column_names)}."
+            )
+        return rows[name]
+
+
+def _holds_nodes(value: Any) -> bool:
+    return isinstance(value, exp.Expression) or (
+        isinstance(value, list) and any(isinstance(v, exp.Expression) for v in value)
+    )
+
+
+def _name(column: exp.Column) -> str:
+    return ".".join(part.name for part in column.parts)
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)

@@ -1,0 +1,179 @@
+"""Policies: from a score and noise to an order of preference. How many are taken is the budget's business.
+
+Each document gets a priority, highest first; NaN means that the policy never takes it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from assay.errors import InvalidParameterError, check, check_number
+from assay.selection.noise import gumbels
+
+
+class Policy(ABC):
+    """A rule that orders documents. Concrete policies are frozen, keyword-only dataclasses.
+
+    name: what recipes call it.
+    needs_score: whether the order depends on a score; documents without one are then never taken.
+    group_by: a corpus column whose values get a budget each, or None.
+    """
+
+    name: ClassVar[str]
+    needs_score: ClassVar[bool] = True
+
+    @abstractmethod
+    def priorities(self, scores: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """Priority of each document [documents], float64; NaN = never.
+
+        Args:
+            scores: higher is better, NaN = none [documents]; uniform: noise in (0, 1) [documents].
+        """
+
+    @property
+    def group_by(self) -> str | None:
+        """The column whose values get a budget each."""
+        return None
+
+    def group_budgets(self, budget: float, available: Mapping[str, float]) -> dict[str, float]:
+        """The budget of each group, given what can be taken of each; all in the budget's unit."""
+        return dict.fromkeys(available or [""], budget)
+
+    def parameters(self) -> dict[str, Any]:
+        """Name and parameters, as they go into fingerprint and manifest."""
+        return {"name": self.name, **asdict(self)}  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform(Policy):
+    """Documents at random, each as likely as any other."""
+
+    name: ClassVar[str] = "uniform"
+    needs_score: ClassVar[bool] = False
+
+    def priorities(self, scores: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        return uniform
+
+
+@dataclass(frozen=True, kw_only=True)
+class Top(Policy):
+    """The highest scores. Ties are broken at random."""
+
+    name: ClassVar[str] = "top"
+
+    def priorities(self, scores: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold(Policy):
+    """Documents at random among those whose score lies in the closed range.
+
+    min, max: bounds of the score; at least one of them.
+    """
+
+    name: ClassVar[str] = "threshold"
+    min: float | None = None
+    max: float | None = None
+
+    def __post_init__(self) -> None:
+        check(self.min is not None or self.max is not None, "min", None, "given, or `max`")
+        for bound in ("min", "max"):
+            if getattr(self, bound) is not None:
+                check_number(bound, getattr(self, bound), "a number", lambda _: True)
+
+    def priorities(self, scores: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        low = -np.inf if self.min is None else self.min
+        high = np.inf if self.max is None else self.max
+        return np.where((scores >= low) & (scores <= high), uniform, np.nan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Policy):
+    """Sampling without replacement with probability proportional to exp(score / temperature).
+
+    Gumbel top-k (Kool et al. 2019, arXiv:1903.06059): the largest of score / temperature + Gumbel noise. With DSIR's
+    log weights and temperature 1 this is importance resampling; towards 0 it becomes Top, towards infinity Uniform.
+    """
+
+    name: ClassVar[str] = "sample"
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("temperature", self.temperature, "a number above 0", lambda t: t > 0)
+
+    def priorities(self, scores: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        return scores / self.temperature + gumbels(uniform)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quota(Policy):
+    """A budget for each value of a corpus column, filled by another policy.
+
+    by: the column.
+    shares: "proportional" to what can be taken of each, "equal" (a group too small for that gives its rest to the
+        others), or a mapping from value to share; shares are scaled to sum to one.
+    within: the policy that chooses inside each group.
+    """
+
+    name: ClassVar[str] = "quota"
+    by: str = "source"
+    shares: str | Mapping[str, float] = "proportional"
+    within: Policy = field(default_factory=Uniform)
+
+    def __post_init__(self) -> None:
+        way_out = "Write proportional, equal, or a mapping such as {web: 0.7, books: 0.3}."
+        if isinstance(self.shares, str):
+            check(self.shares in ("proportional", "equal"), "shares", self.shares, "proportional or equal", way_out)
+        else:
+            ok = (
+                all(isinstance(s, int | float) and s >= 0 for s in self.shares.values())
+                and sum(self.shares.values()) > 0
+            )
+            check(ok, "shares", dict(self.shares), "numbers of at least 0 that do not sum to 0", way_out)
+        check(not isinstance(self.within, Quota), "within", "quota", "a policy other than quota")
+
+    @property
+    def needs_score(self) -> bool:  # type: ignore[override]
+        return self.within.needs_score
+
+    @property
+    def group_by(self) -> str | None:
+        return self.by
+
+    def priorities(self, scores: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        return self.within.priorities(scores, uniform)
+
+    def group_budgets(self, budget: float, available: Mapping[str, float]) -> dict[str, float]:
+        if self.shares == "proportional":
+            total = sum(available.values()) or 1.0
+            return {group: budget * size / total for group, size in available.items()}
+        if self.shares == "equal":
+            return _as_equal_as_possible(budget, available)
+        assert isinstance(self.shares, Mapping)
+        unknown = sorted(set(self.shares) - set(available))
+        if unknown:
+            raise InvalidParameterError(
+                f"`shares` names {unknown}, of which nothing can be taken; {self.by!r} has {sorted(available)}."
+            )
+        total = sum(self.shares.values())
+        return {group: budget * share / total for group, share in self.shares.items()}
+
+    def parameters(self) -> dict[str, Any]:
+        shares = self.shares if isinstance(self.shares, str) else dict(self.shares)
+        return {"name": self.name, "by": self.by, "shares": shares, "within": self.within.parameters()}
+
+
+def _as_equal_as_possible(budget: float, available: Mapping[str, float]) -> dict[str, float]:
+    """Equal budgets; what a small group cannot fill goes to the others."""
+    budgets: dict[str, float] = {}
+    for group in sorted(available, key=lambda g: (available[g], g)):
+        fair = (budget - sum(budgets.values())) / (len(available) - len(budgets))
+        budgets[group] = min(fair, available[group]) if len(budgets) < len(available) - 1 else fair
+    return budgets
+
+
+POLICIES: dict[str, type[Policy]] = {p.name: p for p in (Uniform, Top, Threshold, Sample, Quota)}
