@@ -4,20 +4,22 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from assay.api.describing import costs, describe_arm, overlapping_documents
-from assay.api.recipe import BEST, RANDOM, Arm, Recipe
+from assay.api.recipe import BEST, RANDOM, Arm, Recipe, Write
 from assay.api.staging import Evidence, Stage, gather_evidence, prepare
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Corpus, Selection
-from assay.artifacts.manifest import atomic_path
+from assay.artifacts.manifest import Manifest, atomic_path
 from assay.artifacts.workspace import Draft, Workspace
 from assay.comparison.report import render
 from assay.comparison.result import evaluate, headline, winner
 from assay.comparison.statistics import NUM_REPLICATES
 from assay.corpus.write import write_selection
+from assay.errors import InvalidParameterError, check_choice
 from assay.progress import note, step
 
 VERSION = 1
@@ -56,7 +58,7 @@ def compare(
             with atomic_path(Path(out) / name) as path:
                 shutil.copyfile(comparison.folder / name, path)
     if recipe.write is not None:
-        _write_winner(stage, comparison)
+        _write(stage, comparison.best if recipe.write.arm == BEST else recipe.write.arm, recipe.write)
     return comparison
 
 
@@ -64,6 +66,31 @@ def chosen(recipe: Recipe, name: str, workspace: Workspace) -> tuple[Corpus, Sel
     """The pool and what one arm takes from all of it; the same selection that `compare` reports and writes."""
     stage = prepare(recipe, workspace, arms=[name])
     return stage.bench.pool, stage.task(name, 0, whole_pool=True).selection(stage.bench)
+
+
+def write_arm(
+    recipe: Recipe, workspace: Workspace, arm: str | None = None, to: Path | None = None, format: str | None = None
+) -> tuple[Manifest, Path]:
+    """Writes what an arm takes from the whole pool; what is not given is taken from the recipe's `write`.
+
+    The arm "best" compares first, unless that was done.
+
+    Raises:
+        InvalidParameterError: neither the arguments nor the recipe say which arm or where to.
+    """
+    planned = recipe.write
+    name = arm or (planned.arm if planned else None)
+    folder = str(to) if to is not None else (planned.to if planned else None)
+    if name is None or folder is None:
+        raise InvalidParameterError(
+            "The recipe has no `write`; give --arm and --to, or add write: {arm: best, to: chosen/}."
+        )
+    check_choice("arm", name, [BEST, *recipe.arms])
+    write = Write(arm=name, to=folder, format=format or (planned.format if planned else "parquet"))
+    if name == BEST:
+        comparison = compare(replace(recipe, write=None), workspace=workspace)
+        return _write(prepare(recipe, workspace), comparison.best, write), Path(folder)
+    return _write(prepare(recipe, workspace, arms=[name]), name, write), Path(folder)
 
 
 def _conclude(stage: Stage, evidence: Evidence, workspace: Workspace, started: float) -> Comparison:
@@ -162,15 +189,12 @@ _AGREEMENT = (
 )
 
 
-def _write_winner(stage: Stage, comparison: Comparison) -> None:
-    write = stage.recipe.write
-    assert write is not None
-    name = comparison.best if write.arm == BEST else write.arm
+def _write(stage: Stage, name: str | None, write: Write) -> Manifest:
     if name is None:
         note("no arm was shown to be better than random, so the random choice is written")
         name = RANDOM
     selection = stage.task(name, 0, whole_pool=True).selection(stage.bench)
-    write_selection(stage.bench.pool, selection, Path(write.to), write.format)
+    return write_selection(stage.bench.pool, selection, Path(write.to), write.format)
 
 
 def _save(draft: Draft, content: dict[str, Any], html: str) -> None:

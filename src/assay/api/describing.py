@@ -31,7 +31,7 @@ def describe_arm(stage: Stage, name: str) -> tuple[dict[str, Any], dict[str, Any
     selection = task.selection(stage.bench)
     question = task.question(stage.bench)
     looks = list(map_parts(partial(_look, question, selection), range(selection.num_parts)))
-    edges = _edges([look["scores"] for look in looks])
+    axis = _edges([look["scores"] for look in looks])
     pool, chosen = Counter[str](), Counter[str]()
     for look in looks:
         pool.update(look["pool"])
@@ -50,7 +50,7 @@ def describe_arm(stage: Stage, name: str) -> tuple[dict[str, Any], dict[str, Any
         "lowest_chosen_score": cut,
     }
     shown = {
-        "histogram": _histogram([look["scores"] for look in looks], [look["taken"] for look in looks], edges),
+        "histogram": _histogram([look["scores"] for look in looks], [look["taken"] for look in looks], axis),
         "kept": _with_text(stage.bench.pool, near_kept),
         "dropped": _with_text(stage.bench.pool, near_dropped),
     }
@@ -160,24 +160,33 @@ def _with_text(pool: Corpus, examples: list[dict[str, Any]]) -> list[dict[str, A
     return examples
 
 
-def _edges(scores: list[np.ndarray]) -> np.ndarray | None:
-    """Bin edges over the middle 99 % of the scores, so that a few outliers do not flatten the picture."""
+def _edges(scores: list[np.ndarray]) -> tuple[np.ndarray, float] | None:
+    """Bin edges over the middle 99 % of the scores, and the scale of the axis they are evenly spaced on.
+
+    The axis is symmetric-logarithmic, sign(x) log(1 + |x| / scale), because log weights spread over decades.
+    """
     values = np.concatenate(scores)
     values = values[np.isfinite(values)]
     if not len(values):
         return None
-    low, high = np.quantile(values, [0.005, 0.995])
-    return np.linspace(low, high if high > low else low + 1, _NUM_BINS + 1)
+    scale = float(np.median(np.abs(values))) or 1.0
+    low, high = (np.sign(v) * np.log1p(abs(v) / scale) for v in np.quantile(values, [0.005, 0.995]))
+    steps = np.linspace(low, high if high > low else low + 1, _NUM_BINS + 1)
+    return np.sign(steps) * np.expm1(np.abs(steps)) * scale, scale
 
 
-def _histogram(scores: list[np.ndarray], taken: list[np.ndarray], edges: np.ndarray | None) -> dict[str, Any] | None:
-    if edges is None:
+def _histogram(
+    scores: list[np.ndarray], taken: list[np.ndarray], axis: tuple[np.ndarray, float] | None
+) -> dict[str, Any] | None:
+    if axis is None:
         return None
+    edges, scale = axis
     values, chosen = np.concatenate(scores), np.concatenate(taken)
     inside = np.isfinite(values)
     clipped = np.clip(values, edges[0], edges[-1])
     return {
         "edges": edges.tolist(),
+        "scale": scale,
         "pool": np.histogram(clipped[inside], edges)[0].tolist(),
         "chosen": np.histogram(clipped[inside & chosen], edges)[0].tolist(),
     }

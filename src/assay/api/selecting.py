@@ -188,7 +188,7 @@ def _make(question: Question, draft: Draft) -> Any:
         schema=schema,
         parts=entries,
         counts={
-            "in": question.corpus.num_documents,
+            "in": question.corpus.num_documents + sum(question.corpus.manifest.counts["failed"].values()),
             "kept": sum(f["kept"] for f in figures),
             "dropped": {reason: dropped[reason] for reason in REASONS if dropped[reason]},
             "failed": question.corpus.manifest.counts["failed"],

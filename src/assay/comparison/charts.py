@@ -91,7 +91,7 @@ def curve(points: Sequence[Mapping[str, Any]], arms: Sequence[Mapping[str, Any]]
         "type": "quantitative",
         "scale": {"type": "log", "domain": [first, last * 1.02], "nice": False},
         "title": "tokens trained on",
-        "axis": {"format": "~s", "values": [p["tokens"] for p in points], "grid": False},
+        "axis": {"format": ".3~s", "values": [p["tokens"] for p in points], "grid": False},
     }
     y = {
         "field": "bits_per_byte",
@@ -117,6 +117,13 @@ def curve(points: Sequence[Mapping[str, Any]], arms: Sequence[Mapping[str, Any]]
         "legend": None,
     }
     at_loss = {**y, "field": "bits_per_byte"}
+    labels = _spread(lines, 0.055 * (max(losses) - min(losses) or 1))
+    label = {
+        "x": {**x, "field": "at"},
+        "y": {**y, "field": "label_at"},
+        "text": {"field": "arm"},
+        "color": colour,
+    }
     return _svg(
         {
             "width": 640,
@@ -143,18 +150,18 @@ def curve(points: Sequence[Mapping[str, Any]], arms: Sequence[Mapping[str, Any]]
                     "encoding": {"x": {**x, "field": "at"}, "y": at_loss, "color": colour},
                 },
                 {
-                    "data": {"values": _spread(lines, 0.055 * (max(losses) - min(losses) or 1))},
+                    "data": {"values": [line for line in labels if line["end"] > budget]},
                     "mark": {"type": "text", "align": "right", "dx": -10},
-                    "encoding": {
-                        "x": {**x, "field": "at"},
-                        "y": {**y, "field": "label_at"},
-                        "text": {"field": "arm"},
-                        "color": colour,
-                    },
+                    "encoding": label,
                 },
                 {
-                    "data": {"values": [{**points[-1], "text": "random"}]},
-                    "mark": {"type": "text", "align": "right", "dy": -12},
+                    "data": {"values": [line for line in labels if line["end"] <= budget]},
+                    "mark": {"type": "text", "align": "left", "dx": 10},
+                    "encoding": label,
+                },
+                {
+                    "data": {"values": [{**points[0], "text": "random"}]},
+                    "mark": {"type": "text", "align": "left", "dx": 8, "dy": -8},
                     "encoding": {"x": x, "y": y, "text": {"field": "text"}},
                 },
             ],
@@ -213,6 +220,7 @@ def composition(pool: Mapping[str, float], arms: Mapping[str, Mapping[str, float
 def histogram(data: Mapping[str, Any], title: str, cut: float | None) -> str:
     """Scores of the pool and of the chosen documents, each scaled to its own sum, with the lowest chosen score."""
     edges = data["edges"]
+    scale = {"type": "symlog", "constant": data["scale"], "domain": [edges[0], edges[-1]], "nice": False, "zero": False}
     rows = []
     for label, counts in (("pool", data["pool"]), ("chosen", data["chosen"])):
         total = sum(counts) or 1
@@ -225,14 +233,21 @@ def histogram(data: Mapping[str, Any], title: str, cut: float | None) -> str:
             "data": {"values": rows},
             "mark": {"type": "bar", "opacity": 0.75, "binSpacing": 0},
             "encoding": {
-                "x": {"field": "low", "type": "quantitative", "bin": {"binned": True}, "title": title},
+                "x": {
+                    "field": "low",
+                    "type": "quantitative",
+                    "bin": {"binned": True},
+                    "title": title,
+                    "scale": scale,
+                    "axis": {"values": _ticks(edges), "format": ".2~s", "grid": False},
+                },
                 "x2": {"field": "high"},
                 "y": {"field": "share", "type": "quantitative", "stack": None, "title": None, "axis": {"format": "%"}},
                 "color": {
                     "field": "of",
                     "type": "nominal",
                     "scale": {"domain": ["pool", "chosen"], "range": [_POOL, _PALETTE[0]]},
-                    "legend": {"title": None, "orient": "top-right"},
+                    "legend": {"title": None, "orient": "bottom"},
                 },
             },
         }
@@ -244,7 +259,7 @@ def histogram(data: Mapping[str, Any], title: str, cut: float | None) -> str:
                 "layer": [
                     {"mark": {"type": "rule", "strokeDash": [4, 3], "color": _INK}, "encoding": _x("cut")},
                     {
-                        "mark": {"type": "text", "align": "left", "dx": 5, "dy": 8, "baseline": "top"},
+                        "mark": {"type": "text", "align": "center", "dy": -8},
                         "encoding": {**_x("cut"), "y": {"value": 0}, "text": {"field": "text"}},
                     },
                 ],
@@ -255,6 +270,11 @@ def histogram(data: Mapping[str, Any], title: str, cut: float | None) -> str:
 
 def _x(field: str) -> dict[str, Any]:
     return {"x": {"field": field, "type": "quantitative"}}
+
+
+def _ticks(edges: Sequence[float]) -> list[float]:
+    """Five edges, evenly spaced on the axis."""
+    return [edges[round(k * (len(edges) - 1) / 4)] for k in range(5)]
 
 
 def _spread(lines: Sequence[Mapping[str, Any]], gap: float) -> list[dict[str, Any]]:

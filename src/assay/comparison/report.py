@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from assay.artifacts.kinds import human_count
 from assay.comparison import charts
-from assay.comparison.result import multiplier_symbols
+from assay.comparison.result import multiplier_estimate, multiplier_interval
 
 # What became of a document, as the funnel says it.
 DROP_REASONS = {
@@ -48,7 +48,8 @@ def render(comparison: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
         colours=charts.VERDICT_COLOURS,
         reasons=DROP_REASONS,
         lineage=json.dumps(comparison["lineage"], indent=1, ensure_ascii=False),
-        times=multiplier_symbols,
+        times=multiplier_estimate,
+        times_interval=multiplier_interval,
         count=human_count,
     )
 

@@ -9,6 +9,7 @@ from assay.artifacts.kinds import human_count
 from assay.comparison.statistics import Losses, detectable, effect, multiplier, p_best, verdict
 
 Cell = tuple[str, int]
+_SIGNS = {">=": "≥ ", "<=": "≤ ", "": ""}
 
 
 def evaluate(
@@ -92,25 +93,24 @@ def headline(arms: Sequence[Mapping[str, Any]], budget: int, baseline: str) -> s
 
 
 def multiplier_text(times: Mapping[str, Any]) -> str:
-    """ "3.2 times (2.9 to 3.6)"; "at least 16 times" where the pool ends."""
-    words = {">=": "at least ", "<=": "at most ", "": ""}
-    text = f"{words[times['bound']]}{times['estimate']:.3g} times"
-    if times["bound"] and times["low_bound"] == times["high_bound"] == times["bound"]:
-        return text
-    low = f"{'less than ' if times['low_bound'] == '<=' else ''}{times['low']:.3g}"
-    high = f"{'more than ' if times['high_bound'] == '>=' else ''}{times['high']:.3g}"
-    return f"{text} ({low} to {high})"
+    """ "3.2 times (2.9 to 3.6)"; where the random curve ends before, only the bound that is sure."""
+    if times["bound"] == ">=":
+        return f"at least {times['low']:.3g} times"
+    if times["bound"] == "<=":
+        return f"at most {times['high']:.3g} times"
+    return f"{times['estimate']:.3g} times ({multiplier_interval(times)})"
 
 
-def multiplier_symbols(times: Mapping[str, Any] | None) -> str:
-    """ "3.2x [2.9, 3.6]" for tables; ">= 16x" where the pool ends."""
-    if times is None:
-        return "1x"
-    sign = {">=": "≥ ", "<=": "≤ ", "": ""}
-    text = f"{sign[times['bound']]}{times['estimate']:.3g}x"
-    if times["bound"] and times["low_bound"] == times["high_bound"] == times["bound"]:
-        return text
-    return f"{text} [{sign[times['low_bound']]}{times['low']:.3g}, {sign[times['high_bound']]}{times['high']:.3g}]"
+def multiplier_estimate(times: Mapping[str, Any]) -> str:
+    """ "3.2x" for tables; "≥ 16x" where the pool ends."""
+    return f"{_SIGNS[times['bound']]}{times['estimate']:.3g}x"
+
+
+def multiplier_interval(times: Mapping[str, Any]) -> str:
+    """ "2.9 to 3.6" for tables; "14 to ≥ 16" where the pool ends."""
+    low = f"{_SIGNS[times['low_bound']]}{times['low']:.3g}"
+    high = f"{_SIGNS[times['high_bound']]}{times['high']:.3g}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _interval(samples: np.ndarray) -> dict[str, float]:

@@ -1,0 +1,119 @@
+"""`assay show`: what is in the workspace, for people."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from assay.artifacts.comparison import Comparison
+from assay.artifacts.kinds import Artifact, Corpus, Run, Scores, Selection, Tokens, human_count
+from assay.artifacts.manifest import MANIFEST, Manifest
+from assay.artifacts.workspace import Workspace
+from assay.comparison.report import DROP_REASONS
+from assay.comparison.table import table
+from assay.errors import ArtifactError
+
+_KINDS: dict[str, type[Artifact]] = {k.kind: k for k in (Comparison, Corpus, Run, Scores, Selection, Tokens)}
+
+
+def show(thing: str | None, workspace: Workspace) -> RenderableType:
+    """A recipe's last comparison, one artifact, or everything in the workspace.
+
+    Args:
+        thing: a recipe, a comparison.json, an artifact's folder, (the start of) a fingerprint, or None for a list.
+
+    Raises:
+        ArtifactError: there is no such thing.
+    """
+    if thing is None:
+        return _listing(workspace)
+    path = Path(thing)
+    if path.suffix in (".yaml", ".yml"):
+        path = path.parent / "comparison.json"
+        if not path.exists():
+            raise ArtifactError(f"{thing} has not been compared yet ({path} is not there). Run: assay compare {thing}")
+    if path.suffix == ".json" and path.exists():
+        return table(json.loads(path.read_text(encoding="utf-8")))
+    folder = path if (path / MANIFEST).exists() else workspace.find(thing)
+    manifest = Manifest.load(folder)
+    kind = _KINDS.get(manifest.kind)
+    return _facts(manifest, folder) if kind is None else describe(kind(folder, manifest))
+
+
+def describe(artifact: Artifact) -> RenderableType:
+    """An artifact with its facts and what its kind has to show: quantiles of scores, the funnel of a selection."""
+    parts: list[RenderableType] = [_facts(artifact.manifest, artifact.folder, artifact.facts())]
+    if isinstance(artifact, Comparison):
+        parts = [table(artifact.content), Text(f"Report  {artifact.report}")]
+    elif isinstance(artifact, Scores):
+        parts.append(_quantiles(artifact))
+    elif isinstance(artifact, Selection):
+        parts.append(_funnel(artifact))
+    return Group(*parts)
+
+
+def _facts(manifest: Manifest, folder: Path, facts: dict[str, str] | None = None) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(Text(manifest.kind.capitalize(), style="bold"), Text(manifest.name, style="bold"))
+    parameters = {k: v for k, v in manifest.parameters.items() if v is not None}
+    rows = {
+        **(facts or {}),
+        "fingerprint": manifest.fingerprint,
+        "parameters": json.dumps(parameters),
+        "folder": str(folder),
+    }
+    for label, value in rows.items():
+        grid.add_row(Text(label, style="dim"), Text(value))
+    return grid
+
+
+def _quantiles(scores: Scores) -> RenderableType:
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    grid.add_column("column")
+    for name in ("nulls", "min", "10 %", "median", "90 %", "max"):
+        grid.add_column(name, justify="right")
+    for name in scores.column_names:
+        column = scores.to_table([name])[name]
+        values = column.drop_null().to_numpy()
+        points = np.quantile(values, [0, 0.1, 0.5, 0.9, 1]) if len(values) else []
+        grid.add_row(name, f"{column.null_count:,}", *(f"{p:,.4g}" for p in points))
+    return grid
+
+
+def _funnel(selection: Selection) -> RenderableType:
+    counts: dict[str, Any] = selection.manifest.counts
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    grid.add_column("what became of it")
+    grid.add_column("documents", justify="right")
+    grid.add_row("in", f"{counts['in']:,}")
+    grid.add_row(Text("kept", style="bold"), Text(f"{counts['kept']:,}", style="bold"))
+    for reason, number in counts["dropped"].items():
+        grid.add_row(DROP_REASONS[reason], f"{number:,}")
+    for reason, number in counts["failed"].items():
+        grid.add_row(f"set aside while reading: {reason}", f"{number:,}")
+    return grid
+
+
+def _listing(workspace: Workspace) -> RenderableType:
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    for name in ("kind", "name", "fingerprint"):
+        grid.add_column(name, no_wrap=True)
+    for name in ("rows", "size", "seconds"):
+        grid.add_column(name, justify="right")
+    folders = sorted(path.parent for path in workspace.root.glob(f"*/{MANIFEST}"))
+    for folder in folders:
+        manifest = Manifest.load(folder)
+        rows = sum(part["rows"] for part in manifest.parts)
+        size = sum(part["bytes"] for part in manifest.parts)
+        seconds = manifest.seconds.get("wall", 0.0)
+        grid.add_row(
+            manifest.kind, manifest.name, manifest.fingerprint, f"{rows:,}", f"{human_count(size)}B", f"{seconds:.1f}"
+        )
+    if not folders:
+        return Text(f"Nothing yet in {workspace.root}.")
+    return Group(grid, Text(f"{len(folders)} artifacts in {workspace.root}", style="dim"))

@@ -1,0 +1,210 @@
+"""The command line: one command per verb, no logic of its own."""
+
+import errno
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from assay import progress
+from assay.errors import AssayError, InvalidParameterError
+
+app = typer.Typer(
+    help="Finds out what training data is worth: scores, selections, matched proxies, and evidence with error bars.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+_out = Console(highlight=False)
+_error = Console(stderr=True, highlight=False)
+
+RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
+ArmName = Annotated[str | None, typer.Option("--arm", help="One arm of the recipe.", show_default=False)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change the recipe, e.g. --set budget='5M tokens'.", show_default=False
+    ),
+]
+WorkspacePath = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspace", help="Where artifacts are kept  [default: .assay beside the recipe].", show_default=False
+    ),
+]
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put pool, recipe and report.")] = Path("assay-demo"),
+) -> None:
+    """A real comparison on the text of this Python installation; no download, about a minute."""
+    from assay.comparison.table import table
+    from assay.demo import RECIPE, run_demo
+
+    _out.print("[bold]Which text of this Python installation teaches a model to write documentation?[/]\n")
+    comparison = run_demo(folder)
+    _out.print(table(comparison.content))
+    _out.print(f"\nRecipe  {folder / RECIPE}\nReport  {folder / 'report.html'}", soft_wrap=True)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("recipe.yaml"),
+) -> None:
+    """Write a commented recipe to start from."""
+    if path.exists():
+        raise InvalidParameterError(f"{path} is there already. Give another name: assay init other.yaml")
+    path.write_text(files("assay").joinpath("init.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    _out.print(f"Wrote {path}. Put your files into it, then run: assay compare {path}", soft_wrap=True)
+
+
+@app.command()
+def compare(
+    recipe: RecipePath,
+    set: Set = None,
+    workspace: WorkspacePath = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for comparison.json and report.html  [default: the recipe's].", show_default=False),
+    ] = None,
+) -> None:
+    """Train proxies on every arm's choice and say which is better, by how much and how surely."""
+    from assay.api.comparing import JSON, REPORT
+    from assay.api.comparing import compare as run_compare
+    from assay.comparison.table import table
+
+    loaded = _load(recipe, set)
+    folder = recipe.parent if out is None else out
+    comparison = run_compare(loaded, workspace=_space(workspace, recipe), out=folder)
+    _out.print(table(comparison.content))
+    _out.print(f"\nResult  {folder / JSON}\nReport  {folder / REPORT}", soft_wrap=True)
+    if loaded.write is not None:
+        _out.print(f"Chosen  {loaded.write.to}", soft_wrap=True)
+
+
+@app.command()
+def score(recipe: RecipePath, arm: ArmName = None, set: Set = None, workspace: WorkspacePath = None) -> None:
+    """Compute the scores that the recipe's arms go by."""
+    from assay.api.showing import describe
+    from assay.api.staging import prepare
+
+    loaded = _load(recipe, set)
+    stage = prepare(loaded, _space(workspace, recipe), arms=_arms(loaded.arms, arm))
+    shown = {s.fingerprint: s for scores in (*stage.scores.values(), (stage.guard,)) for s in scores}
+    for scores in shown.values():
+        _out.print(describe(scores))
+
+
+@app.command()
+def select(recipe: RecipePath, arm: ArmName = None, set: Set = None, workspace: WorkspacePath = None) -> None:
+    """Show what the recipe's arms take from the whole pool."""
+    from assay.api.comparing import chosen
+    from assay.api.showing import describe
+
+    loaded = _load(recipe, set)
+    for name in _arms(loaded.arms, arm):
+        _out.print(describe(chosen(loaded, name, _space(workspace, recipe))[1]))
+
+
+@app.command()
+def write(
+    recipe: RecipePath,
+    arm: Annotated[str | None, typer.Option(help="Arm to write  [default: the recipe's].", show_default=False)] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder  [default: the recipe's].", show_default=False)] = None,
+    format: Annotated[str | None, typer.Option(help="parquet, jsonl or jsonl.zst.", show_default=False)] = None,
+    set: Set = None,
+    workspace: WorkspacePath = None,
+) -> None:
+    """Write the documents that an arm takes from the whole pool."""
+    from assay.api.comparing import write_arm
+
+    manifest, folder = write_arm(_load(recipe, set), _space(workspace, recipe), arm, to, format)
+    _out.print(f"Wrote {manifest.counts['kept']:,} documents to {folder}", soft_wrap=True)
+
+
+@app.command()
+def show(
+    thing: Annotated[
+        str | None, typer.Argument(help="A recipe, a folder, or (the start of) a fingerprint.", show_default=False)
+    ] = None,
+    workspace: WorkspacePath = None,
+) -> None:
+    """Show an artifact, a finished comparison, or without argument all artifacts of the workspace."""
+    from assay.api.showing import show as run_show
+
+    recipe = Path(thing) if thing and thing.endswith((".yaml", ".yml")) else None
+    _out.print(run_show(thing, _space(workspace, recipe)))
+
+
+def main() -> None:
+    """Runs a command; every failure that a person can do something about ends in a sentence, not in a traceback."""
+    progress.set_verbose(True)
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except (KeyboardInterrupt, click.Abort):
+        _error.print("\nInterrupted. What is finished is kept; run the same command again to go on.")
+        code = 130
+    except AssayError as error:
+        _error.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
+        code = 1
+    except OSError as error:
+        message = _disk_message(error)
+        if message is None:
+            raise
+        _error.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
+        code = 1
+    sys.exit(code or 0)
+
+
+def _disk_message(error: OSError) -> str | None:
+    """What to do about a disk that is full or not writable; None for any other error."""
+    where = f" while writing {error.filename}" if error.filename else ""
+    advice = "What is finished is kept: make room, or go on elsewhere with --workspace, and run the same command again."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"No space left on the disk{where} ({error.strerror or error}). {advice}"
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"Not allowed to write{f' {error.filename}' if error.filename else ''}: {error.strerror}. {advice}"
+    return None
+
+
+def _load(path: Path, changes: list[str] | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    from assay.api.recipe import Recipe
+
+    pairs = {}
+    for change in changes or []:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise InvalidParameterError(f"`--set` (={change!r}) must be KEY=VALUE, e.g. --set seeds=10.")
+        pairs[key] = value
+    return Recipe.load(path, pairs)
+
+
+def _space(given: Path | None, recipe: Path | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    """The workspace asked for, or the one beside the recipe."""
+    import os
+
+    from assay.artifacts.workspace import DEFAULT_WORKSPACE, Workspace
+
+    if given is None and recipe is not None and "ASSAY_WORKSPACE" not in os.environ:
+        given = recipe.parent / DEFAULT_WORKSPACE
+    return Workspace(given)
+
+
+def _arms(known: dict[str, object], name: str | None) -> list[str]:
+    if name is None:
+        return list(known)
+    if name not in known:
+        raise InvalidParameterError(f"The recipe has no arm {name!r}; it has {', '.join(known)}.")
+    return [name]
