@@ -1,12 +1,13 @@
 """The command line: one command per verb, no logic of its own."""
 
 import errno
-import sys
+import os
+from collections.abc import Callable
+from functools import wraps
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -40,7 +41,31 @@ WorkspacePath = Annotated[
 ]
 
 
+def _reported(command: Callable[..., None]) -> Callable[..., None]:
+    """Lets every failure that a person can do something about end in a sentence, not in a traceback."""
+
+    @wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            return command(*args, **options)
+        except KeyboardInterrupt:
+            _error.print("\nInterrupted. What is finished is kept; run the same command again to go on.")
+            raise typer.Exit(130) from None
+        except AssayError as error:
+            message = str(error)
+        except OSError as error:
+            known = _disk_message(error)
+            if known is None:
+                raise
+            message = known
+        _error.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
+        raise typer.Exit(1)
+
+    return run
+
+
 @app.command()
+@_reported
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put pool, recipe and report.")] = Path("assay-demo"),
 ) -> None:
@@ -55,6 +80,7 @@ def demo(
 
 
 @app.command()
+@_reported
 def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("recipe.yaml"),
 ) -> None:
@@ -66,6 +92,7 @@ def init(
 
 
 @app.command()
+@_reported
 def compare(
     recipe: RecipePath,
     set: Set = None,
@@ -90,6 +117,7 @@ def compare(
 
 
 @app.command()
+@_reported
 def score(recipe: RecipePath, arm: ArmName = None, set: Set = None, workspace: WorkspacePath = None) -> None:
     """Compute the scores that the recipe's arms go by."""
     from assay.api.showing import describe
@@ -103,6 +131,7 @@ def score(recipe: RecipePath, arm: ArmName = None, set: Set = None, workspace: W
 
 
 @app.command()
+@_reported
 def select(recipe: RecipePath, arm: ArmName = None, set: Set = None, workspace: WorkspacePath = None) -> None:
     """Show what the recipe's arms take from the whole pool."""
     from assay.api.comparing import chosen
@@ -114,6 +143,7 @@ def select(recipe: RecipePath, arm: ArmName = None, set: Set = None, workspace: 
 
 
 @app.command()
+@_reported
 def write(
     recipe: RecipePath,
     arm: Annotated[str | None, typer.Option(help="Arm to write  [default: the recipe's].", show_default=False)] = None,
@@ -130,6 +160,7 @@ def write(
 
 
 @app.command()
+@_reported
 def show(
     thing: Annotated[
         str | None, typer.Argument(help="A recipe, a folder, or (the start of) a fingerprint.", show_default=False)
@@ -144,28 +175,9 @@ def show(
 
 
 def main() -> None:
-    """Runs a command; every failure that a person can do something about ends in a sentence, not in a traceback."""
+    """The entry point of the `assay` command."""
     progress.set_verbose(True)
-    try:
-        code = app(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        code = stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = 2
-    except (KeyboardInterrupt, click.Abort):
-        _error.print("\nInterrupted. What is finished is kept; run the same command again to go on.")
-        code = 130
-    except AssayError as error:
-        _error.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
-        code = 1
-    except OSError as error:
-        message = _disk_message(error)
-        if message is None:
-            raise
-        _error.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
-        code = 1
-    sys.exit(code or 0)
+    app()
 
 
 def _disk_message(error: OSError) -> str | None:
@@ -193,8 +205,6 @@ def _load(path: Path, changes: list[str] | None):  # type: ignore[no-untyped-def
 
 def _space(given: Path | None, recipe: Path | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
     """The workspace asked for, or the one beside the recipe."""
-    import os
-
     from assay.artifacts.workspace import DEFAULT_WORKSPACE, Workspace
 
     if given is None and recipe is not None and "ASSAY_WORKSPACE" not in os.environ:

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assay.api.selecting import Question, choose
@@ -14,12 +16,14 @@ from assay.artifacts.kinds import Corpus, Run, Scores, Selection, Tokens
 from assay.artifacts.manifest import atomic_path
 from assay.artifacts.workspace import Workspace
 from assay.errors import InvalidParameterError
+from assay.models.ngram import Queries
 from assay.proxy.ngram import NGram
 from assay.proxy.stream import training_stream
 from assay.selection.budget import Budget
 from assay.selection.choose import Rules
 
 _ITEMS = "part-00000.parquet"
+_ITEM_SCHEMA = pa.schema([("id", pa.string()), ("target", pa.string()), ("bytes", pa.int64())])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,31 @@ class Bench:
     heldout: Mapping[str, tuple[Corpus, Tokens]]
     proxy: NGram
     workspace: Workspace
+
+    @cached_property
+    def test(self) -> "Test":
+        """The held-out documents, made ready once for all runs."""
+        ids = [tokens.ids(part) for _, tokens in self.heldout.values() for part in range(tokens.num_parts)]
+        lengths = np.concatenate([np.diff(starts) for _, starts in ids])
+        starts = np.concatenate(([0], np.cumsum(lengths)))
+        items = [
+            {"id": batch.column("id"), "target": [name] * len(batch), "bytes": pc.binary_length(batch.column("text"))}
+            for name, (corpus, _) in self.heldout.items()
+            for part in range(corpus.num_parts)
+            for batch in corpus.batches(part)
+        ]
+        table = pa.concat_tables([pa.table(columns, schema=_ITEM_SCHEMA) for columns in items])
+        vocab_size = self.tokens.manifest.summary["vocab_size"]
+        queries = self.proxy.queries(np.concatenate([tokens for tokens, _ in ids]), starts, vocab_size)
+        return Test(table.append_column("tokens", pa.array(lengths)), starts, queries)
+
+
+class Test(NamedTuple):
+    """Held-out documents: `id`, `target`, `bytes`, `tokens` [documents]; where each starts; and their tokens."""
+
+    items: pa.Table
+    starts: np.ndarray
+    queries: Queries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +116,8 @@ def run(bench: Bench, task: Task) -> Run:
         started, core = time.perf_counter(), time.thread_time()
         draft.start()
         stream = training_stream(selection, bench.tokens, task.num_tokens)
-        items = _test(bench, stream)
+        bits = bench.proxy.bits(stream, bench.test.queries, bench.test.starts)
+        items = bench.test.items.append_column("bits", pa.array(bits))
         with atomic_path(draft.folder / _ITEMS) as path:
             pq.write_table(items, path, compression="zstd")
         manifest = draft.finish(
@@ -102,31 +132,3 @@ def run(bench: Bench, task: Task) -> Run:
             seconds={"wall": time.perf_counter() - started, "core": time.thread_time() - core},
         )
     return Run(draft.folder, manifest)
-
-
-def _test(bench: Bench, stream: Any) -> pa.Table:
-    """Loss of every held-out document: id, target, bits, bytes, tokens."""
-    pieces = []
-    parts = [(name, part) for name, (corpus, _) in bench.heldout.items() for part in range(corpus.num_parts)]
-    ids = [bench.heldout[name][1].ids(part) for name, part in parts]
-    joined = np.concatenate([tokens for tokens, _ in ids])
-    lengths = np.concatenate([np.diff(starts) for _, starts in ids])
-    starts = np.concatenate(([0], np.cumsum(lengths)))
-    bits = bench.proxy.bits(stream, joined, starts, bench.tokens.manifest.summary["vocab_size"])
-    first = 0
-    for name, part in parts:
-        for batch in bench.heldout[name][0].batches(part):
-            rows = slice(first, first + len(batch))
-            first += len(batch)
-            pieces.append(
-                pa.table(
-                    {
-                        "id": batch.column("id"),
-                        "target": pa.array([name] * len(batch), pa.string()),
-                        "bits": bits[rows],
-                        "bytes": pa.compute.binary_length(batch.column("text")).cast(pa.int64()),
-                        "tokens": lengths[rows],
-                    }
-                )
-            )
-    return pa.concat_tables(pieces)

@@ -128,6 +128,7 @@ def gather_evidence(stage: Stage) -> Evidence:
     """Runs every arm under every seed, and the random arm at as many budgets as the multipliers need."""
     recipe = stage.recipe
     budget = int(recipe.budget.amount)
+    _ = stage.bench.test  # made here once, not in every worker
     runs: dict[tuple[str, int], list[Run]] = {}
     _do(stage, [(name, budget) for name in recipe.arms], runs)
     # What a seed's sample of the pool holds decides how far the ladder can go.

@@ -15,15 +15,15 @@ _STYLES = {"better": "bold green", "worse": "bold red", "no difference shown": "
 
 def table(comparison: Mapping[str, Any]) -> Group:
     """Arms with effect, P(best), multiplier, their 95 % intervals and verdict; the headline below."""
-    grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
-    grid.add_column("arm", no_wrap=True)
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    grid.add_column("arm", no_wrap=True, max_width=24)
     for column in ("bits/byte", "saved", "P(best)", "data multiplier"):
         grid.add_column(column, justify="right", no_wrap=True)
     grid.add_column("verdict")
     for arm in comparison["arms"]:
         row = [arm["name"], f"{arm['bits_per_byte']:.3f}"]
         if "effect" not in arm:
-            grid.add_row(*row, "", f"{arm['p_best']:.2f}", "1x", Text("yardstick", style="dim"))
+            grid.add_row(*row, "", f"{arm['p_best']:.2f}", "1x", Text("–", style="dim"))
             continue
         effect = arm["effect"]
         verdict = Text(arm["verdict"], style=_STYLES[arm["verdict"]])

@@ -195,6 +195,26 @@ def find_counts(keys, counts, buckets, words, contexts):
 
 
 @njit(nogil=True, cache=True)
+def interpolate(probabilities, counts, totals, position, discounts):
+    """One step of the recursion, in place: from the probabilities of one order to those of the next.
+
+    Args:
+        probabilities: of each query under the shorter context [queries], changed.
+        counts: of each query's n-gram [queries]. totals: of each distinct context [contexts, 4] (`context_totals`).
+        position: each query's context among them [queries]. discounts: 0, D_1, D_2, D_3+.
+    """
+    for q in range(len(probabilities)):
+        context = position[q]
+        total = totals[context, 0]
+        if total > 0:
+            mass = 0.0
+            for k in range(1, 4):
+                mass += discounts[k] * totals[context, k]
+            kept = counts[q] - discounts[min(counts[q], 3)]
+            probabilities[q] = (kept + mass * probabilities[q]) / total
+
+
+@njit(nogil=True, cache=True)
 def context_keys(tokens, starts, order, bits, begin_id):
     """Key of the `order` - 1 words before each token, nearest highest; begin marks before a document [tokens]."""
     keys = np.zeros(len(tokens), np.uint64)

@@ -28,6 +28,7 @@ from assay.kernels.kneser_ney import (
     context_totals,
     count_distinct,
     find_counts,
+    interpolate,
     lower_order,
     ngram_keys,
 )
@@ -69,16 +70,23 @@ class NGramModel:
         """Distinct n-grams of each order, shortest first."""
         return [len(order.keys) for order in self.orders]
 
-    def log_probabilities(self, tokens: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """Natural logarithm of each token's probability given those before it in its document.
+    def log_probabilities(self, queries: "Queries") -> np.ndarray:
+        """Natural logarithm of each queried token's probability given those before it in its document.
 
-        Args:
-            tokens: ids of all documents [tokens], vocab_size for an end mark.
-            starts: where each document starts [documents + 1].
         Returns:
             log probabilities [tokens], float64, all finite.
+
+        Raises:
+            InvalidParameterError: the queries were made for another order or vocabulary.
         """
-        return self._log_probabilities(tokens, context_keys(tokens, starts, self.order, self._bits, self._begin))
+        mine = (self.vocab_size, self.order)
+        check(queries.made_for == mine, "queries.made_for", queries.made_for, f"{mine}, as this model's")
+        probabilities = np.full(len(queries.words), 1.0 / (self.vocab_size + 1))
+        for order, asked in zip(self.orders, queries.orders, strict=True):
+            totals = context_totals(order.keys, order.counts, asked.hashes, asked.slots)
+            counts = find_counts(order.keys, order.counts, order.buckets, queries.words, asked.contexts)
+            interpolate(probabilities, counts, totals, asked.position, np.array([0.0, *order.discounts]))
+        return np.log(probabilities)
 
     def distribution(self, context: np.ndarray) -> np.ndarray:
         """Probability of every id and, last, of the end mark after `context` [ids]; sums to one.
@@ -87,31 +95,52 @@ class NGramModel:
         """
         words = np.arange(self.vocab_size + 1)
         padded = np.append(context, 0)
-        key = context_keys(padded, np.array([0, len(padded)]), self.order, self._bits, self._begin)[-1]
-        return np.exp(self._log_probabilities(words, np.full(len(words), key)))
+        bits = bits_for(self.vocab_size)
+        key = context_keys(padded, np.array([0, len(padded)]), self.order, bits, self.vocab_size + 1)[-1]
+        return np.exp(self.log_probabilities(_queries(words, np.full(len(words), key), self.vocab_size, self.order)))
 
-    @property
-    def _bits(self) -> int:
-        return bits_for(self.vocab_size)
 
-    @property
-    def _begin(self) -> int:
-        return self.vocab_size + 1
+@dataclass(frozen=True)
+class _Asked:
+    """The contexts of one order's queries: keys [tokens], and the distinct ones hashed, with their table."""
 
-    def _log_probabilities(self, words: np.ndarray, keys: np.ndarray) -> np.ndarray:
-        probabilities = np.full(len(words), 1.0 / (self.vocab_size + 1))
-        for k, order in enumerate(self.orders):
-            contexts = keys >> np.uint64(self._bits * (self.order - 1 - k))
-            distinct, position = np.unique(contexts, return_inverse=True)
-            hashed = mix64_array(distinct)
-            totals = context_totals(order.keys, order.counts, hashed, build(hashed))[position]
-            counts = find_counts(order.keys, order.counts, order.buckets, words, contexts)
-            discounts = np.array([0.0, *order.discounts])
-            seen = totals[:, 0] > 0
-            mass = totals[seen, 1:] @ discounts[1:]
-            kept = counts[seen] - discounts[np.minimum(counts[seen], 3)]
-            probabilities[seen] = (kept + mass * probabilities[seen]) / totals[seen, 0]
-        return np.log(probabilities)
+    contexts: np.ndarray
+    position: np.ndarray
+    hashes: np.ndarray
+    slots: np.ndarray
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Tokens whose probability is wanted, sorted out once and then asked of any number of models.
+
+    made_for: vocabulary size and order of these models. words: the tokens [tokens]. orders: contexts of each order.
+    """
+
+    made_for: tuple[int, int]
+    words: np.ndarray
+    orders: tuple[_Asked, ...]
+
+    @classmethod
+    def of(cls, tokens: np.ndarray, starts: np.ndarray, *, vocab_size: int, order: int) -> "Queries":
+        """Queries for every token of some documents.
+
+        Args:
+            tokens: ids of all documents [tokens], vocab_size for an end mark.
+            starts: where each document starts [documents + 1].
+        """
+        keys = context_keys(tokens, starts, order, bits_for(vocab_size), vocab_size + 1)
+        return _queries(tokens, keys, vocab_size, order)
+
+
+def _queries(words: np.ndarray, keys: np.ndarray, vocab_size: int, order: int) -> Queries:
+    asked = []
+    for k in range(order):
+        contexts = keys >> np.uint64(bits_for(vocab_size) * (order - 1 - k))
+        distinct, position = np.unique(contexts, return_inverse=True)
+        hashes = mix64_array(distinct)
+        asked.append(_Asked(contexts, position, hashes, build(hashes)))
+    return Queries((vocab_size, order), words, tuple(asked))
 
 
 def train(

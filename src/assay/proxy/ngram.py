@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from assay.errors import check_integer
-from assay.models.ngram import train
+from assay.models.ngram import Queries, train
 from assay.models.tokenizer import MAX_VOCAB
 from assay.proxy.stream import Stream
 
@@ -30,15 +30,24 @@ class NGram:
         check_integer("order", self.order, 1, 8)
         check_integer("vocab_size", self.vocab_size, 257, MAX_VOCAB)
 
-    def bits(self, stream: Stream, tokens: np.ndarray, starts: np.ndarray, vocab_size: int) -> np.ndarray:
-        """Trains on `stream` and returns the loss of each held-out document [documents], bits, end marks left out.
+    def queries(self, tokens: np.ndarray, starts: np.ndarray, vocab_size: int) -> Queries:
+        """Held-out documents made ready for any number of `bits`.
 
         Args:
-            tokens, starts: ids of the held-out documents and where each starts [documents + 1].
+            tokens, starts: ids of the documents and where each starts [documents + 1].
             vocab_size: ids that the tokenizer really has.
         """
+        return Queries.of(tokens, starts, vocab_size=vocab_size, order=self.order)
+
+    def bits(self, stream: Stream, queries: Queries, starts: np.ndarray) -> np.ndarray:
+        """Trains on `stream`; returns the loss of each held-out document [documents], bits, end marks left out.
+
+        Args:
+            queries: the held-out documents. starts: where each starts among them [documents + 1].
+        """
+        vocab_size = queries.made_for[0]
         model = train(*stream[:2], vocab_size=vocab_size, order=self.order, has_end=stream.has_end)
-        losses = -model.log_probabilities(tokens, starts) / np.log(2)
+        losses = -model.log_probabilities(queries) / np.log(2)
         return np.diff(np.concatenate(([0.0], np.cumsum(losses)))[starts])
 
     def parameters(self) -> dict[str, Any]:
