@@ -50,7 +50,9 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
             return command(*args, **options)
         except KeyboardInterrupt:
             _error.print("\nInterrupted. What is finished is kept; run the same command again to go on.")
-            raise typer.Exit(130) from None
+            os._exit(
+                130
+            )  # at once: the engine's threads are still at work, and winding them down can abort the process
         except AssayError as error:
             message = str(error)
         except OSError as error:
@@ -218,3 +220,7 @@ def _arms(known: dict[str, object], name: str | None) -> list[str]:
     if name not in known:
         raise InvalidParameterError(f"The recipe has no arm {name!r}; it has {', '.join(known)}.")
     return [name]
+
+
+if __name__ == "__main__":
+    main()

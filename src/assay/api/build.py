@@ -16,7 +16,8 @@ from assay.artifacts.workspace import Draft
 from assay.corpus.engine import map_parts
 from assay.progress import step
 
-_STATS = b"assay"
+_FIGURES = b"assay"
+_SECONDS = "seconds.jsonl"
 _PARQUET, _ARROW = ".parquet", ".arrow"
 
 
@@ -30,13 +31,14 @@ def build_parts(
     """Makes the parts that an earlier run did not leave behind.
 
     Args:
-        make: the table of one part, and figures about it that go into the file's own metadata.
+        make: the table of one part, and figures about it that go into the file's own metadata. Core seconds do not:
+            a part made again has the same bytes.
         amounts: bytes behind each part, for the progress bar.
         what: what the progress bar says.
         suffix: ".parquet", or ".arrow" for parts that are memory-mapped.
 
     Returns:
-        the manifest's `parts`, the figures of each part (with `seconds` of core time), and the schema.
+        the manifest's `parts`, the figures of each part (with `seconds` of core time added), and the schema.
     """
     paths = [draft.folder / f"part-{k:05d}{suffix}" for k in range(len(amounts))]
     todo = [k for k, path in enumerate(paths) if not path.exists()]
@@ -44,10 +46,11 @@ def build_parts(
         for k, _ in zip(todo, map_parts(partial(_make_part, make, paths), todo), strict=True):
             advance(amounts[k])
     entries, figures = [], []
+    seconds = _read_seconds(draft.folder)
     schema: pa.Schema = pa.schema([])
     for path in paths:
         schema, rows = _footer(path)
-        figures.append(json.loads(schema.metadata[_STATS]))
+        figures.append(json.loads(schema.metadata[_FIGURES]) | {"seconds": seconds.get(path.name, 0.0)})
         entries.append({"file": path.name, "rows": rows, "bytes": path.stat().st_size})
     return entries, figures, {field.name: str(field.type) for field in schema}
 
@@ -60,15 +63,22 @@ def part_bytes(parts: Sequence[dict[str, Any]]) -> list[int]:
 def _make_part(make: Callable[[int], tuple[pa.Table, dict[str, Any]]], paths: list[Path], part: int) -> int:
     started = time.thread_time()
     table, figures = make(part)
-    figures = figures | {"seconds": time.thread_time() - started}
-    table = table.replace_schema_metadata({_STATS: json.dumps(figures).encode()})
+    table = table.replace_schema_metadata({_FIGURES: json.dumps(figures).encode()})
     with atomic_path(paths[part]) as path:
         if paths[part].suffix == _ARROW:
             with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
                 writer.write_table(table)
         else:
             pq.write_table(table, path, compression="zstd", compression_level=1)
+        with open(paths[part].parent / _SECONDS, "a", encoding="utf-8") as log:  # one short line: appended whole
+            log.write(json.dumps([paths[part].name, time.thread_time() - started]) + "\n")
     return part
+
+
+def _read_seconds(folder: Path) -> dict[str, float]:
+    """Core seconds of each part, by file name; of the last time it was made."""
+    path = folder / _SECONDS
+    return dict(map(json.loads, path.read_text(encoding="utf-8").splitlines())) if path.exists() else {}
 
 
 def _footer(path: Path) -> tuple[pa.Schema, int]:

@@ -10,8 +10,8 @@ that follow h exactly k times, and D_1, D_2, D_3+ come from the counts of counts
 Y = n_1 / (n_1 + 2 n_2), D_k = k - (k + 1) Y n_{k+1} / n_k. Below order 1 stands the uniform distribution.
 
 A context never seen hands all its mass to the next shorter one, so probabilities over the vocabulary (all ids and the
-end mark) sum to one for every context. Documents are padded with order - 1 begin marks. Where a count of counts is
-zero, as in very small texts, the order uses D = (0.5, 1, 1.5).
+end mark) sum to one for every context. Documents are padded with order - 1 begin marks. Where the
+counts of counts allow no such discounts, as in very small texts, an order uses D = (0.5, 1, 1.5).
 
 Cost: 4 million tokens a second and core at order 4, 12 to 20 bytes a distinct n-gram.
 """
@@ -177,14 +177,18 @@ def train(
 
 
 def estimate_discounts(counts: np.ndarray) -> tuple[float, float, float]:
-    """D_1, D_2 and D_3+ from the counts of counts (Chen and Goodman 1998, equation 26), clipped to [0, k]."""
+    """D_1, D_2 and D_3+ from the counts of counts (Chen and Goodman 1998, equation 26).
+
+    (0.5, 1, 1.5) where a count of counts is zero or a discount would not lie in (0, k]: with a discount of zero a
+    context could give an unseen word no probability at all.
+    """
     n1, n2, n3, n4 = np.bincount(np.minimum(counts, 5), minlength=6)[1:5].tolist()
     if 0 in (n1, n2, n3, n4):
         return _FALLBACK_DISCOUNTS
     y = n1 / (n1 + 2 * n2)
     ratios = (n2 / n1, n3 / n2, n4 / n3)
-    d1, d2, d3 = (min(max(k - (k + 1) * y * ratio, 0.0), float(k)) for k, ratio in enumerate(ratios, 1))
-    return d1, d2, d3
+    d1, d2, d3 = (k - (k + 1) * y * ratio for k, ratio in enumerate(ratios, 1))
+    return (d1, d2, d3) if 0 < d1 <= 1 and 0 < d2 <= 2 and 0 < d3 <= 3 else _FALLBACK_DISCOUNTS
 
 
 def bits_for(vocab_size: int) -> int:

@@ -1,0 +1,165 @@
+"""The contract that every scorer in the table meets; a new scorer is found without anyone writing a test."""
+
+import pickle
+from functools import reduce
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from assay.errors import AssayError, NotFittedError
+from assay.scorers import SCORERS, Scorer, State
+from tests.conftest import make_documents, words
+
+TARGETS = ("one", "two")
+TEXTS = [
+    *(document["text"] for document in make_documents(20, seed=1, topic="a")),
+    "",
+    " \n\t ",
+    "one",
+    "Ünïcödé WÖRDS straße İstanbul ΣΊΣΥΦΟΣ 漢字かな交じり文 🙂🙂 e\u0301",
+    "x" * 5000,
+    " ".join(words(20_000, seed=2)),
+    "\x00\x01 control \ufffd",
+    None,
+    *(document["text"] for document in make_documents(5, seed=3, topic="b")),
+]
+
+
+def batch(texts: list[str | None], type: pa.DataType | None = None) -> pa.RecordBatch:
+    ids = pa.array([f"d{k}" for k in range(len(texts))])
+    return pa.RecordBatch.from_arrays([ids, pa.array(texts, type or pa.string())], names=["id", "text"])
+
+
+def fit(scorer: Scorer, pool: list[pa.RecordBatch], targets: dict[str, list[pa.RecordBatch]]) -> State:
+    sketches = {name: reduce(scorer.merge, map(scorer.sketch_target, batches)) for name, batches in targets.items()}
+    prepared = scorer.prepare(sketches)
+    sketch = reduce(scorer.merge, (scorer.sketch_pool(b, prepared) for b in pool)) if scorer.reads_pool else {}
+    return scorer.finish(prepared, sketch)
+
+
+def target_batches(scorer: Scorer) -> dict[str, list[pa.RecordBatch]]:
+    if not scorer.needs_target:
+        return {}
+    return {
+        name: [batch([d["text"] for d in make_documents(6, seed=10 + k, topic=topic)] + TEXTS[:2])]
+        for k, (name, topic) in enumerate(zip(TARGETS, "ab", strict=True))
+    }
+
+
+@pytest.fixture(params=SCORERS, scope="module")
+def scorer(request: pytest.FixtureRequest) -> Scorer:
+    return SCORERS[request.param]()
+
+
+@pytest.fixture(scope="module")
+def state(scorer: Scorer) -> State:
+    return fit(scorer, [batch(TEXTS)], target_batches(scorer))
+
+
+def names(scorer: Scorer) -> list[str]:
+    return [column.name for column in scorer.columns(tuple(target_batches(scorer)))]
+
+
+def assert_same(a: list[pa.Array], b: list[pa.Array]) -> None:
+    assert [column.to_pylist() for column in a] == [column.to_pylist() for column in b]
+
+
+def test_columns_are_named_after_the_scorer_and_typed(scorer: Scorer, state: State) -> None:
+    columns = scorer.columns(tuple(target_batches(scorer)))
+    scored = scorer.score(batch(TEXTS), state)
+    assert len(scored) == len(columns) and len(set(names(scorer))) == len(columns)
+    for column, values in zip(columns, scored, strict=True):
+        assert column.name.startswith(f"{scorer.name}.")
+        assert values.type == column.type
+        assert column.meaning
+
+
+def test_every_document_gets_a_row_and_null_text_gives_null(scorer: Scorer, state: State) -> None:
+    missing = TEXTS.index(None)
+    for values in scorer.score(batch(TEXTS), state):
+        assert len(values) == len(TEXTS)
+        assert values[missing].as_py() is None
+        if pa.types.is_floating(values.type):
+            assert not np.isnan(values.drop_null().to_numpy(zero_copy_only=False)).any()
+
+
+def test_score_does_not_depend_on_order(scorer: Scorer, state: State) -> None:
+    order = np.random.default_rng(0).permutation(len(TEXTS))
+    shuffled = scorer.score(batch([TEXTS[k] for k in order]), state)
+    assert_same(shuffled, [values.take(pa.array(order)) for values in scorer.score(batch(TEXTS), state)])
+
+
+def test_score_does_not_depend_on_how_batches_are_cut(scorer: Scorer, state: State) -> None:
+    whole = batch(TEXTS)
+    for cut in (1, 7, len(TEXTS) - 1):
+        pieces = [scorer.score(piece, state) for piece in (whole.slice(0, cut), whole.slice(cut))]
+        assert_same([pa.concat_arrays(column) for column in zip(*pieces, strict=True)], scorer.score(whole, state))
+
+
+def test_fit_does_not_depend_on_how_batches_are_cut_or_ordered(scorer: Scorer, state: State) -> None:
+    whole = batch(TEXTS)
+    cut = {name: [b.slice(3), b.slice(0, 3)] for name, (b,) in target_batches(scorer).items()}
+    other = fit(scorer, [whole.slice(9), whole.slice(0, 9)], cut)
+    assert other.keys() == state.keys()
+    for key in state:
+        np.testing.assert_array_equal(other[key], state[key])
+
+
+def test_string_types_score_alike(scorer: Scorer, state: State) -> None:
+    expected = scorer.score(batch(TEXTS), state)
+    assert_same(scorer.score(batch(TEXTS, pa.large_string()), state), expected)
+    encoded = batch(TEXTS).set_column(1, "text", batch(TEXTS).column("text").dictionary_encode())
+    assert_same(scorer.score(encoded, state), expected)
+
+
+def test_bytes_hidden_under_a_null_are_not_read(scorer: Scorer, state: State) -> None:
+    array = pa.array(["first", "second", "third"])
+    validity = pa.py_buffer(bytes([0b101]))
+    masked = pa.Array.from_buffers(pa.string(), 3, [validity, *array.buffers()[1:]])
+    rows = pa.RecordBatch.from_arrays([pa.array(["a", "b", "c"]), masked], names=["id", "text"])
+    assert_same(scorer.score(rows, state), scorer.score(batch(["first", None, "third"]), state))
+
+
+def test_scoring_twice_gives_the_same(scorer: Scorer, state: State) -> None:
+    assert_same(scorer.score(batch(TEXTS), state), scorer.score(batch(TEXTS), state))
+
+
+@pytest.mark.parametrize("texts", [[], [TEXTS[0]], [None], [""]], ids=["empty", "one", "null", "blank"])
+def test_small_batches(scorer: Scorer, state: State, texts: list[str | None]) -> None:
+    assert [len(values) for values in scorer.score(batch(texts), state)] == [len(texts)] * len(names(scorer))
+
+
+def test_scorer_and_state_survive_pickling(scorer: Scorer, state: State) -> None:
+    copy, copied_state = pickle.loads(pickle.dumps((scorer, state)))
+    assert copy == scorer
+    assert_same(copy.score(batch(TEXTS), copied_state), scorer.score(batch(TEXTS), state))
+
+
+def test_score_before_fit_is_refused(scorer: Scorer) -> None:
+    if not scorer.needs_target and not scorer.reads_pool:
+        pytest.skip(f"{scorer.name} has nothing to fit")
+    with pytest.raises(NotFittedError, match="has not been fitted"):
+        scorer.score(batch(TEXTS), {})
+
+
+def test_parameters_round_trip_and_are_checked_when_built(scorer: Scorer) -> None:
+    assert type(scorer)(**scorer.parameters()) == scorer
+    with pytest.raises(TypeError):
+        type(scorer)(no_such_parameter=1)
+    for name, value in scorer.parameters().items():
+        if isinstance(value, int | float):
+            for bad in (-1, "many", None):
+                with pytest.raises(AssayError, match=f"`{name}` "):
+                    type(scorer)(**{name: bad})
+    with pytest.raises(AttributeError):
+        scorer.name = "other"  # type: ignore[misc]
+
+
+def test_summary_does_not_depend_on_parts(scorer: Scorer, state: State) -> None:
+    def summarise(batches: list[pa.RecordBatch]) -> dict[str, float]:
+        parts = [dict(zip(names(scorer), scorer.score(b, state), strict=True)) for b in batches]
+        return scorer.summary(reduce(scorer.merge, map(scorer.summarise, parts)))
+
+    whole = batch(TEXTS)
+    assert summarise([whole.slice(0, 5), whole.slice(5)]) == pytest.approx(summarise([whole]))

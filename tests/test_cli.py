@@ -1,0 +1,142 @@
+"""The command line as a person uses it: what it prints, what it writes, how it fails."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import make_prose, write_jsonl
+
+RECIPE = """
+pool: {read: pool.jsonl}
+target: {read: target.jsonl, holdout: 0.4}
+budget: 15k tokens
+seeds: 2
+proxy: {ngram: {order: 3, vocab_size: 600}}
+arms:
+  dsir: {score: dsir, select: {top: {}}, where: "length.words >= 20"}
+write: {arm: best, to: chosen}
+"""
+
+
+def assay(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "assay.cli", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "80", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cli")
+    write_jsonl(path / "pool.jsonl", make_prose(600, seed=1, topic="g") + make_prose(200, seed=2, topic="t"))
+    write_jsonl(path / "target.jsonl", make_prose(60, seed=4, topic="t"))
+    (path / "recipe.yaml").write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def compared(folder: Path) -> subprocess.CompletedProcess[str]:
+    return assay("compare", "recipe.yaml", cwd=folder)
+
+
+def test_compare_prints_a_table_that_fits_and_names_what_it_wrote(
+    folder: Path, compared: subprocess.CompletedProcess[str]
+) -> None:
+    assert compared.returncode == 0, compared.stderr
+    assert "dsir is better than random: at 15k tokens it saves" in compared.stdout.replace("\n", " ")
+    assert all(len(line) <= 80 for line in compared.stdout.splitlines())
+    for name in ("comparison.json", "report.html", "chosen"):
+        assert f"  {name}" in compared.stdout
+        assert (folder / name).exists()
+    assert (folder / ".assay").is_dir()
+    assert "Traceback" not in compared.stderr
+
+
+def test_steps_that_are_not_a_terminal_take_one_line_each(compared: subprocess.CompletedProcess[str]) -> None:
+    lines = compared.stderr.splitlines()
+    assert any("✓ read pool" in line for line in lines)
+    assert any("✓ train and test" in line and "runs" in line for line in lines)
+    assert "\x1b" not in compared.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["score", "recipe.yaml", "--arm", "dsir"], ["dsir.log_weight", "effective sample size", "length.words"]),
+        (["select", "recipe.yaml", "--arm", "dsir"], ["kept", "below the cut: the budget was full"]),
+        (["select", "recipe.yaml"], ["random", "dsir"]),
+        (["write", "recipe.yaml", "--arm", "random", "--to", "other", "--format", "jsonl"], ["Wrote ", " to other"]),
+        (["write", "recipe.yaml"], ["Wrote ", "chosen"]),
+        (["show", "recipe.yaml"], ["dsir is better than random"]),
+        (["show", "comparison.json"], ["dsir is better than random"]),
+        (["show"], ["comparison", "scores", "selection", "run", "tokens", "artifacts in"]),
+        (["show", "chosen"], ["Export"]),
+    ],
+)
+def test_every_step_alone_shares_what_was_computed(
+    folder: Path, compared: subprocess.CompletedProcess[str], arguments: list[str], expected: list[str]
+) -> None:
+    done = assay(*arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    for text in expected:
+        assert text in done.stdout
+    assert "train and test" not in done.stderr or "runs in 0" in done.stderr
+
+
+def test_show_finds_an_artifact_by_the_start_of_its_fingerprint(
+    folder: Path, compared: subprocess.CompletedProcess[str]
+) -> None:
+    mark = json.loads((folder / "comparison.json").read_text())["pool"]["fingerprint"]
+    done = assay("show", mark[:8], cwd=folder)
+    assert "Corpus" in done.stdout and "800" in done.stdout and mark in done.stdout
+
+
+def test_init_writes_a_recipe_that_loads_and_overwrites_nothing(tmp_path: Path) -> None:
+    done = assay("init", cwd=tmp_path)
+    assert done.returncode == 0 and "assay compare recipe.yaml" in done.stdout
+    text = (tmp_path / "recipe.yaml").read_text()
+    again = assay("init", cwd=tmp_path)
+    assert again.returncode == 1 and "recipe.yaml is there already" in again.stderr
+    assert (tmp_path / "recipe.yaml").read_text() == text
+    missing = assay("compare", "recipe.yaml", cwd=tmp_path)
+    assert missing.returncode == 1 and "No file matches" in missing.stderr and "pool/*.jsonl.zst" in missing.stderr
+
+
+def test_set_changes_the_recipe(folder: Path) -> None:
+    done = assay("select", "recipe.yaml", "--arm", "dsir", "--set", "budget=5k tokens", cwd=folder)
+    assert '"budget": 5000' in done.stdout.replace("\n", " ").replace("  ", "")
+    bad = assay("select", "recipe.yaml", "--set", "arms.dsir.score.dsir.num_bucket=5", cwd=folder)
+    assert bad.returncode == 1 and "Did you mean 'num_buckets'?" in bad.stderr
+    assert "must be KEY=VALUE" in assay("select", "recipe.yaml", "--set", "budget", cwd=folder).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["compare", "nowhere.yaml"], 1, "There is no recipe nowhere.yaml. `assay init` writes one to start from."),
+        (["compare"], 2, "Missing argument 'recipe'"),
+        (["measure"], 2, "No such command 'measure'"),
+        (["select", "recipe.yaml", "--arm", "dsri"], 1, "no arm 'dsri'; it has random, dsir"),
+        (["show", "ffff"], 1, "match 'ffff'"),
+        (["write", "recipe.yaml", "--to", "."], 1, "is not empty and was not written by `assay write`"),
+    ],
+)
+def test_mistakes_end_in_one_clear_sentence(folder: Path, arguments: list[str], code: int, message: str) -> None:
+    done = assay(*arguments, cwd=folder)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_lists_every_command() -> None:
+    done = assay("--help", cwd=Path.cwd())
+    for command in ("demo", "init", "compare", "score", "select", "write", "show"):
+        assert command in done.stdout
