@@ -68,12 +68,17 @@ def run_demo(folder: Path, workspace: Path | None = None) -> Comparison:
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / HELDOUT).exists():
-        _gather(folder)
+        gather(folder)
     (folder / RECIPE).write_text(files("assay").joinpath("demo.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     return compare(folder / RECIPE, workspace=workspace or folder / ".assay", out=folder)
 
 
-def _gather(folder: Path) -> None:
+def gather(folder: Path) -> None:
+    """Puts pool, target and held-out documents of this Python installation into `folder`.
+
+    Raises:
+        InputError: the installation has too little text.
+    """
     roots = dict.fromkeys(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))
     documents: dict[str, list[Document]] = defaultdict(list)
     num_skipped = 0

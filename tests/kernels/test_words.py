@@ -9,7 +9,7 @@ import pytest
 
 from assay.kernels.arrow import utf8
 from assay.kernels.unicode import OTHER, SPACE, WORD, decode, tables
-from assay.kernels.words import count_ngrams, measure, next_word, sum_ngrams, word_windows
+from assay.kernels.words import count_ngrams, measure, next_words, sum_ngrams, word_windows
 
 TEXTS = [
     "Hello, World! It's 3.14 -- \t\nfoo_bar  ",
@@ -24,24 +24,38 @@ TEXTS = [
 WORD_PUNCT = re.compile(r"\w+|[^\w\s]+")
 
 
-def split(text: str) -> list[str]:
+def word_hashes(text: str, buffer: int = 4096) -> list[tuple[int, int]]:
+    """(hash, class) of each word of a text, through a buffer of so many."""
     data = np.frombuffer(text.encode(), np.uint8)
-    pieces, position = [], 0
-    while True:
-        end, _, kind = next_word(data, position, len(data), *tables())
-        if kind == SPACE:
-            return pieces
-        pieces.append(bytes(data[position:end]).decode().lstrip())
-        position = end
+    hashes, kinds = np.empty(buffer, np.uint64), np.empty(buffer, np.uint8)
+    found: list[tuple[int, int]] = []
+    i, h, kind = 0, np.uint64(0), np.uint8(SPACE)
+    while i < len(data):
+        count, i, h, kind = next_words(data, i, len(data), h, kind, hashes, kinds, tables())
+        found += zip(hashes[:count].tolist(), kinds[:count].tolist(), strict=True)
+    return found
 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_words_are_those_of_the_regular_expression(text: str) -> None:
-    assert [piece.strip() for piece in split(text)] == [m.strip() for m in WORD_PUNCT.findall(text)]
+    words = WORD_PUNCT.findall(text)
+    assert word_hashes(text) == [word_hashes(word)[0] for word in words]
+    assert [kind == WORD for _, kind in word_hashes(text)] == [re.match(r"\w", word) is not None for word in words]
+
+
+@pytest.mark.parametrize("buffer", [3, 4, 17])
+def test_the_size_of_the_buffer_does_not_matter(buffer: int) -> None:
+    for text in TEXTS:
+        assert word_hashes(text, buffer) == word_hashes(text)
+
+
+def test_different_words_have_different_hashes() -> None:
+    words = [f"{a}{b}" for a in ("", "x", "yz", "é") for b in range(5000)]
+    assert len({h for h, _ in word_hashes(" ".join(words))}) == len(words)
 
 
 def test_classes_and_lower_case_are_those_of_python_for_every_code_point() -> None:
-    classes, lower = tables()
+    _, classes, lower = tables()
     for code in range(sys.maxunicode + 1):
         character = chr(code)
         expected = WORD if re.match(r"\w", character) else SPACE if character.isspace() else OTHER
@@ -64,7 +78,7 @@ def test_ill_formed_bytes_are_replaced_one_at_a_time(raw: bytes) -> None:
 def counted(texts: list[str], order: int, num_buckets: int = 1 << 20) -> np.ndarray:
     data = utf8(pa.array(texts))
     counts = np.zeros(num_buckets, np.int64)
-    count_ngrams(data.data, data.offsets, order, counts, *tables())
+    count_ngrams(data.data, data.offsets, order, counts, tables())
     return counts
 
 
@@ -89,7 +103,7 @@ def test_ngrams_do_not_cross_documents() -> None:
 def test_sums_are_the_dot_product_of_counts_and_weights() -> None:
     weights = np.random.default_rng(0).normal(size=(1000, 3))
     data = utf8(pa.array(TEXTS))
-    sums, num_ngrams = sum_ngrams(data.data, data.offsets, 2, weights, *tables())
+    sums, num_ngrams = sum_ngrams(data.data, data.offsets, 2, weights, tables())
     counts = np.stack([counted([text], 2, 1000) for text in TEXTS])
     np.testing.assert_allclose(sums, counts @ weights, atol=1e-9)
     np.testing.assert_array_equal(num_ngrams, counts.sum(axis=1))
@@ -98,7 +112,7 @@ def test_sums_are_the_dot_product_of_counts_and_weights() -> None:
 @pytest.mark.parametrize("text", TEXTS)
 def test_measures(text: str) -> None:
     data = utf8(pa.array([text]))
-    characters, num_words, tokens = measure(data.data, data.offsets, *tables())[0]
+    characters, num_words, tokens = measure(data.data, data.offsets, tables())[0]
     assert characters == len(text)
     assert num_words == len(re.findall(r"\w+", text))
     assert tokens == sum(-(-len(run.encode()) // 6) for run in WORD_PUNCT.findall(text))
@@ -106,7 +120,7 @@ def test_measures(text: str) -> None:
 
 def windows(text: str, length: int) -> list[int]:
     data = utf8(pa.array([text]))
-    hashes, starts = word_windows(data.data, data.offsets, length, *tables())
+    hashes, starts = word_windows(data.data, data.offsets, length, tables())
     assert starts.tolist() == [0, len(hashes)]
     return hashes.tolist()
 

@@ -60,7 +60,7 @@ class Workspace:
         entry = known.get(str(path))
         if entry is None or entry[:2] != state:
             entry = [*state, file_fingerprint(path)]
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             with atomic_path(self.root / _FILES) as temporary:
                 temporary.write_text(json.dumps(self._known_files() | {str(path): entry}), encoding="utf-8")
         return entry[2]
@@ -93,14 +93,8 @@ class Draft:
 
     def start(self) -> None:
         """Makes the folder, or takes up the one that an interrupted run left."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            remove_abandoned(self.folder)
-        except OSError as error:
-            raise ArtifactError(
-                f"Cannot write to the workspace {self.folder.parent}: {error.strerror}. "
-                "Choose another with --workspace (or ASSAY_WORKSPACE)."
-            ) from error
+        make_folder(self.folder)
+        remove_abandoned(self.folder)
 
     def finish(self, **content: Any) -> Manifest:
         """Writes the manifest, after which the artifact is whole."""
@@ -115,6 +109,21 @@ class Draft:
         )
         manifest.save(self.folder)
         return manifest
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder of the workspace, or finds it made.
+
+    Raises:
+        ArtifactError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"Cannot write to the workspace: {folder} cannot be made ({error.strerror}). "
+            "Choose another with --workspace (or ASSAY_WORKSPACE)."
+        ) from error
 
 
 def _safe(name: str) -> str:

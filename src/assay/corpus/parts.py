@@ -86,7 +86,7 @@ def estimate_tokens(text: Utf8) -> int:
     num_measured = -(-(len(text.offsets) - 1) // 8)
     offsets = text.offsets[: num_measured + 1]
     measured_bytes = max(1, int(offsets[-1] - offsets[0]))
-    tokens = int(measure(text.data, offsets, *tables())[:, 2].sum())
+    tokens = int(measure(text.data, offsets, tables())[:, 2].sum())
     return round(tokens / measured_bytes * int(text.offsets[-1] - text.offsets[0]))
 
 

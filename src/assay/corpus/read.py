@@ -167,16 +167,13 @@ def _ingest(
     check_failed_share(draft.name, num_documents, failed, draft.folder, max_failed_share)
     if num_documents == 0:
         raise InputError(f"{draft.name!r} has no documents: every file that `read` names is empty.")
-    manifest = draft.finish(
+    return draft.finish(
         schema=schema,
         parts=[part for part in parts if part["rows"]],
         counts={"documents": num_documents, "failed": dict(failed), "empty_files": num_empty},
         summary={"estimated_tokens": sum(result["estimated_tokens"] for result in done)},
         seconds={"wall": time.perf_counter() - started, "core": sum(result["seconds"] for result in done)},
     )
-    for prefix in prefixes:
-        (draft.folder / f"{prefix}.json").unlink()
-    return manifest
 
 
 def _read_source(read: Callable[..., dict[str, Any]], folder: Path, item: tuple[Any, str]) -> str:

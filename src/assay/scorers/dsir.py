@@ -81,7 +81,7 @@ class DSIR(Scorer):
         """N-gram counts [buckets] of target documents."""
         text = utf8(batch.column("text"))
         counts = np.zeros(self.num_buckets, np.int64)
-        count_ngrams(text.data, text.offsets, self.ngrams, counts, *tables())
+        count_ngrams(text.data, text.offsets, self.ngrams, counts, tables())
         return {"counts": counts}
 
     def prepare(self, targets: Mapping[str, State]) -> State:
@@ -114,7 +114,7 @@ class DSIR(Scorer):
         if "log_ratio" not in state:
             raise NotFittedError("DSIR has not been fitted; `assay.score(corpus, DSIR(), target=...)` fits and scores.")
         text = utf8(batch.column("text"))
-        weights, num_ngrams = sum_ngrams(text.data, text.offsets, self.ngrams, state["log_ratio"], *tables())
+        weights, num_ngrams = sum_ngrams(text.data, text.offsets, self.ngrams, state["log_ratio"], tables())
         if weights.shape[1] == 1:
             combined = weights[:, 0]
         else:  # log of the mixture's weight: sum over targets of share times weight

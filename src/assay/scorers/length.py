@@ -35,6 +35,6 @@ class Length(Scorer):
     def score(self, batch: pa.RecordBatch, state: State) -> list[pa.Array]:
         """Four counts per row."""
         text = utf8(batch.column("text"))
-        counts = measure(text.data, text.offsets, *tables())
+        counts = measure(text.data, text.offsets, tables())
         values = [text.offsets[1:] - text.offsets[:-1], counts[:, 0], counts[:, 1], counts[:, 2]]
         return [masked(column, text.is_valid) for column in values]

@@ -102,7 +102,7 @@ class Overlap(Scorer):
 
     def _windows(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
         text = utf8(batch.column("text"))
-        return word_windows(text.data, text.offsets, self.words, *tables())
+        return word_windows(text.data, text.offsets, self.words, tables())
 
 
 def _with_table(runs: np.ndarray, bits: np.ndarray, num_targets: int) -> State:

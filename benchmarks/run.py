@@ -1,0 +1,219 @@
+"""`make bench`: ours against the peers', side by side in one run; writes benchmarks/results.json.
+
+Every row alternates ours and theirs several times and keeps the medians; ratio > 1 means that ours is faster. Rows that
+say "one core" pin the process to one.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from data_selection import HashedNgramDSIR
+from tokenizers import Tokenizer
+
+from assay import DSIR, Length, Sample, Top, read, score, select
+from assay.models.tokenizer import BPE
+from benchmarks.data import million_rows, pool_files, some_texts, target_file
+
+RESULTS = Path(__file__).parent / "results.json"
+_RUNS = 5
+_DSIR_BYTES = 2_000_000
+_TOKENIZE_BYTES = 8_000_000
+
+
+def main() -> None:
+    """Measures the rows asked for (default all) and puts them into results.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"rows: {', '.join(ROWS)}")
+    names = parser.parse_args().names or list(ROWS)
+    rows = {row["name"]: row for row in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            print(f"{name} ...", flush=True)
+            rows[name] = row = {"name": name, **ROWS[name](Path(folder)), "machine": _machine(), "date": _today()}
+            print(
+                f"  ours {row['ours']:.4g}, {row['peer_name']} {row['peer']:.4g} {row['unit']}, ratio {row['ratio']:.3g}"
+            )
+    RESULTS.write_text(json.dumps([rows[name] for name in ROWS if name in rows], indent=1) + "\n", encoding="utf-8")
+    print(f"Wrote {RESULTS}")
+
+
+def dsir_score(folder: Path) -> dict[str, Any]:
+    """DSIR fit and score of the same documents in memory, one core."""
+    texts = some_texts(pool_files(folder), _DSIR_BYTES)
+    num_bytes = sum(len(text.encode()) for text in texts)
+    raw, target = folder / "raw.jsonl", folder / "target.jsonl"
+    raw.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    target.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts[:50]), encoding="utf-8")
+    batch = pa.RecordBatch.from_arrays([pa.array(texts, pa.large_string())], names=["text"])
+    scorer = DSIR()
+
+    def ours() -> None:
+        prepared = scorer.prepare({"target": scorer.sketch_target(batch.slice(0, 50))})
+        scorer.score(batch, scorer.finish(prepared, scorer.sketch_pool(batch, prepared)))
+
+    def theirs() -> None:
+        package = HashedNgramDSIR([str(raw)], [str(target)], cache_dir=str(folder / "cache"), num_proc=1)
+        package.fit_importance_estimator(num_tokens_to_fit="all")
+        package.compute_importance_weights()
+
+    with _one_core():
+        mine, peer = _alternate(ours, theirs, 3)
+    megabytes = num_bytes / 1e6
+    return _rates(megabytes / mine, megabytes / peer, "MB/s, fit + score, one core", "data-selection 1.0.3")
+
+
+def dsir_end_to_end(folder: Path) -> dict[str, Any]:
+    """From .jsonl.zst through fit, score and choice to Parquet, against Daft's plain conversion; whole processes."""
+    pool = pool_files(folder)
+    target = target_file(folder, pool)
+    mine = f"""
+import assay
+pool = assay.read({pool!r}, workspace={str(folder / "w")!r})
+target = assay.read({str(target)!r}, workspace={str(folder / "w")!r})
+scores = assay.score(pool, assay.DSIR(), target=target, workspace={str(folder / "w")!r})
+chosen = assay.select(pool, assay.Top(), scores=scores, budget="2M tokens", workspace={str(folder / "w")!r})
+assay.write(pool, chosen, {str(folder / "chosen")!r})
+"""
+    peer = f"""
+import daft
+daft.read_json({pool!r}).write_parquet({str(folder / "daft")!r})
+"""
+
+    def run(code: str) -> Callable[[], None]:
+        def once() -> None:
+            for name in ("w", "chosen", "daft"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+            quiet = {**os.environ, "DAFT_PROGRESS_BAR": "0", "DO_NOT_TRACK": "1", "DAFT_ANALYTICS_ENABLED": "0"}
+            # Not checked by exit code: Daft sometimes aborts while it winds down, after its files are whole.
+            subprocess.run([sys.executable, "-c", code], capture_output=True, env=quiet)
+            if not any(folder.glob("chosen/*.parquet")) and not any(folder.glob("daft/*.parquet")):
+                raise RuntimeError(f"wrote nothing:\n{code}")
+
+        return once
+
+    ours, theirs = _alternate(run(mine), run(peer), _RUNS)
+    return _times(ours, theirs, "s", "daft, conversion to Parquet only")
+
+
+def select_rescore_1m(folder: Path) -> dict[str, Any]:
+    """Another policy and budget on a million scored documents, against the package's resampling of them."""
+    path = million_rows(folder)
+    corpus = read(path, workspace=folder / "w")
+    target = read(_head(path, folder / "t.jsonl"), workspace=folder / "w")
+    scores = [
+        score(corpus, DSIR(), target=target, workspace=folder / "w"),
+        score(corpus, Length(), workspace=folder / "w"),
+    ]
+    package = HashedNgramDSIR(
+        [str(path)], [str(path)], cache_dir=str(folder / "cache"), num_proc=1, min_example_length=1
+    )
+    (folder / "cache/log_importance_weights").mkdir(parents=True, exist_ok=True)
+    weights = scores[0].to_table(["dsir.log_weight"])["dsir.log_weight"].to_numpy()
+    np.save(folder / "cache/log_importance_weights/0.npy", weights)
+    count = iter(range(1, 1000))
+
+    def ours() -> None:
+        k = next(count)
+        policy = Top() if k % 2 else Sample(temperature=1 + k)
+        select(corpus, policy, scores=scores, budget=f"{500 + k}k tokens", seed=k, workspace=folder / "w")
+
+    def theirs() -> None:
+        k = next(count)
+        package.resample(str(folder / f"out{k}"), num_to_sample=60_000 + k, cache_dir=str(folder / f"tmp{k}"))
+
+    mine, peer = _alternate(ours, theirs, _RUNS)
+    return _times(mine, peer, "s for 1M documents", "data-selection 1.0.3, resample")
+
+
+def tokenize(folder: Path) -> dict[str, Any]:
+    """Ids of the same documents under the same tokenizer, one core."""
+    texts = some_texts(pool_files(folder), _TOKENIZE_BYTES)
+    bpe = BPE.train(texts[: len(texts) // 2], 8192)
+    reference = Tokenizer.from_str(bpe.to_json())
+    column = pa.array(texts, pa.large_string())
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    with _one_core():
+        mine, peer = _alternate(
+            lambda: bpe.encode(column), lambda: reference.encode_batch_fast(texts, add_special_tokens=False), 3
+        )
+    megabytes = sum(len(text.encode()) for text in texts) / 1e6
+    return _rates(megabytes / mine, megabytes / peer, "MB/s, one core", "tokenizers, encode_batch_fast")
+
+
+ROWS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "dsir.score": dsir_score,
+    "dsir.end_to_end": dsir_end_to_end,
+    "select.rescore_1m": select_rescore_1m,
+    "tokenize": tokenize,
+}
+
+
+def _alternate(ours: Callable[[], Any], theirs: Callable[[], Any], runs: int) -> tuple[float, float]:
+    """Median seconds of each, taken in turn after one uncounted run of ours (compiled kernels are loaded there)."""
+    ours()
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(runs):
+        for function, times in zip((ours, theirs), seconds, strict=True):
+            started = time.perf_counter()
+            function()
+            times.append(time.perf_counter() - started)
+    return statistics.median(seconds[0]), statistics.median(seconds[1])
+
+
+class _one_core:
+    """Pins this process to one core, where the system allows it."""
+
+    def __enter__(self) -> None:
+        self.before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+        if self.before:
+            os.sched_setaffinity(0, {min(self.before)})
+
+    def __exit__(self, *error: object) -> None:
+        if self.before:
+            os.sched_setaffinity(0, self.before)
+
+
+def _rates(ours: float, peer: float, unit: str, name: str) -> dict[str, Any]:
+    return {"ours": ours, "peer": peer, "unit": unit, "ratio": ours / peer, "peer_name": name}
+
+
+def _times(ours: float, peer: float, unit: str, name: str) -> dict[str, Any]:
+    return {"ours": ours, "peer": peer, "unit": unit, "ratio": peer / ours, "peer_name": name}
+
+
+def _head(path: Path, to: Path) -> Path:
+    with open(path, encoding="utf-8") as stream:
+        to.write_text("".join(next(stream) for _ in range(200)), encoding="utf-8")
+    return to
+
+
+def _machine() -> str:
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+if __name__ == "__main__":
+    main()
