@@ -107,7 +107,7 @@ def test_the_chosen_corpus_is_what_the_arm_took(planted: Path, comparison: Compa
     arm = comparison.arms["soaked"]
     assert len({row["id"] for row in rows}) == arm["documents"]
     assert {row["source"] for row in rows} == {"g", "t"}
-    manifest = json.loads((planted / "chosen/manifest.json").read_text())
+    manifest = json.loads((planted / "chosen/_manifest.json").read_text())
     assert manifest["inputs"]["selection"] == arm["selection"]
 
 

@@ -39,7 +39,7 @@ def show(thing: str | None, workspace: Workspace) -> RenderableType:
             raise ArtifactError(f"{thing} has not been compared yet ({path} is not there). Run: assay compare {thing}")
     if path.suffix == ".json" and path.exists():
         return table(json.loads(path.read_text(encoding="utf-8")))
-    folder = path if (path / MANIFEST).exists() else workspace.find(thing)
+    folder = path if path.is_dir() else workspace.find(thing)
     manifest = Manifest.load(folder)
     kind = _KINDS.get(manifest.kind)
     return _facts(manifest, folder) if kind is None else describe(kind(folder, manifest))

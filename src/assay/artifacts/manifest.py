@@ -14,6 +14,7 @@ from typing import Any
 from assay.errors import ArtifactError
 
 MANIFEST = "manifest.json"
+EXPORT_MANIFEST = "_manifest.json"  # beside exported Parquet, where readers of the folder pass over names with _
 _RECORDED_PACKAGES = ("assay", "daft", "numba", "numpy", "pyarrow", "tokenizers")
 
 
@@ -45,19 +46,19 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=package_versions)
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def save(self, folder: Path) -> None:
-        """Writes manifest.json into `folder`, whole or not at all."""
-        with atomic_path(folder / MANIFEST) as path:
+    def save(self, folder: Path, name: str = MANIFEST) -> None:
+        """Writes the manifest into `folder`, whole or not at all."""
+        with atomic_path(folder / name) as path:
             path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
-        """Reads the manifest of a finished artifact.
+        """Reads the manifest of a finished artifact or export.
 
         Raises:
             ArtifactError: there is none (unfinished), it is not one of ours, or a part has another size than recorded.
         """
-        path = folder / MANIFEST
+        path = next((p for p in (folder / MANIFEST, folder / EXPORT_MANIFEST) if p.exists()), folder / MANIFEST)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             manifest = cls(**{f.name: content[f.name] for f in fields(cls)})

@@ -68,7 +68,7 @@ class Workspace:
     def _known_files(self) -> dict[str, list[Any]]:
         try:
             return json.loads((self.root / _FILES).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return {}
 
 

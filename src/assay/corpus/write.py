@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assay.artifacts.kinds import Corpus, Selection
-from assay.artifacts.manifest import Manifest, atomic_path, remove_abandoned
+from assay.artifacts.manifest import EXPORT_MANIFEST, Manifest, atomic_path, remove_abandoned
 from assay.corpus.engine import map_parts
 from assay.errors import ArtifactError, check_choice
 from assay.progress import step
@@ -55,7 +55,7 @@ def write_selection(corpus: Corpus, selection: Selection, to: Path, format: str)
         counts=selection.manifest.counts,
         summary=selection.manifest.summary,
     )
-    manifest.save(draft)
+    manifest.save(draft, EXPORT_MANIFEST)
     if to.exists():
         shutil.rmtree(to)
     os.rename(draft, to)
