@@ -1,17 +1,19 @@
 """JSON lines, plain, .gz or .zst, read once into Parquet parts.
 
 A plain file is cut into byte ranges, so one big file uses all cores; a compressed one is one stream. A block of flat,
-faultless lines goes straight from bytes to Arrow (pyarrow, on all cores); a block with nested columns is decoded in one
-call (msgspec); a block in which something is wrong is taken line by line to find out what and where.
+faultless lines goes straight from bytes to Arrow (pyarrow); any other is decoded line by line (msgspec), and a line in
+which something is wrong once more (json) to find out what. What comes out does not depend on where blocks are cut.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json
 
 from assay.corpus.failures import Failure, write_failures
@@ -21,7 +23,16 @@ RANGE_BYTES = 64 << 20
 _BLOCK_BYTES = 8 << 20
 _AT_END = -1  # stands for the line after the last one, until that is known
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
-_ARROW_TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_SAMPLE_LINES = 100
+_INT64_END = 2**63
+_ARROW_TYPES: dict[type | None, pa.DataType] = {
+    NoneType: pa.null(),
+    str: pa.string(),
+    bool: pa.bool_(),
+    int: pa.int64(),
+    float: pa.float64(),
+}
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -47,8 +58,9 @@ def cut(path: Path) -> list[tuple[int, int | None, int]]:
     with open(path, "rb") as stream:
         while start < size:
             num_lines, end = 0, start
-            while end < min(start + RANGE_BYTES, size):
-                block = stream.read(_BLOCK_BYTES)
+            wanted = min(start + RANGE_BYTES, size)
+            while end < wanted:
+                block = stream.read(min(_BLOCK_BYTES, wanted - end))
                 num_lines += block.count(b"\n")
                 end += len(block)
             rest = stream.readline()
@@ -70,13 +82,12 @@ def read_range(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
     line = source.first_line
     for block in _blocks(source, failures):
         num_lines = block.count(b"\n") + (not block.endswith(b"\n"))
-        if line == 1:
-            block = block.removeprefix(b"\xef\xbb\xbf")
         table = _parse_flat(block, line, num_lines, source)
-        numbers: list[int] | range = range(line, line + num_lines)
+        numbers: Sequence[int] = range(line, line + num_lines)
         if table is None:
-            rows, numbers = _decode(block, line, num_lines, source, failures)
-            table = _to_table(rows, numbers, source)
+            documents = list(_decode(block, line, source, failures))
+            numbers = [number for number, _ in documents]
+            table = _to_table([row for _, row in documents], numbers, source)
         line += num_lines
         if len(table):
             writer.add(table, numbers)
@@ -86,15 +97,25 @@ def read_range(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
     return writer.finish(failures)
 
 
-def has_id(path: Path, text_key: str) -> bool:
-    """Whether the first document of a file has an `id`."""
-    source = Source(path, path.name, 0, None, 1, text_key, None)
-    block = next(_blocks(source, []), b"").removeprefix(b"\xef\xbb\xbf")
-    rows, _ = _decode(block[: block.find(b"\n") + 1] or block, 1, 1, source, [])
-    return bool(rows) and rows[0].get("id") is not None
+def has_id(paths: Sequence[Path], text_key: str) -> bool:
+    """Whether the first document of these files has an `id`."""
+    for path in paths:
+        source = Source(path, path.name, 0, None, 1, text_key, None)
+        for block in _blocks(source, []):
+            for _, row in _decode(block, 1, source, []):
+                return row.get("id") is not None
+    return False
 
 
 def _blocks(source: Source, failures: list[Failure]) -> Iterator[bytes]:
+    """The range in blocks of whole lines, less a byte order mark at the start of the file."""
+    mark = _BYTE_ORDER_MARK if source.start == 0 else b""
+    for block in _raw_blocks(source, failures):
+        yield block.removeprefix(mark)
+        mark = b""
+
+
+def _raw_blocks(source: Source, failures: list[Failure]) -> Iterator[bytes]:
     """The range in blocks that end at a line end. A stream that breaks off gives all that can be had of it."""
     position, rest = 0, b""
     read_bytes = _BLOCK_BYTES
@@ -139,25 +160,30 @@ def _open(source: Source, position: int) -> Any:
 def _parse_flat(block: bytes, first_line: int, num_lines: int, source: Source) -> pa.Table | None:
     """The block as a table, or None when anything about it needs a closer look.
 
-    The first line says which type each column has, because left alone pyarrow would take some strings for times.
+    pyarrow takes values one after the other wherever lines end, so lines are counted where one object ends and the
+    next begins. It is told what columns to expect: left alone it takes some strings for times, and deep nesting in a
+    column it was not told of overflows its stack.
     """
+    if block.count(b"}\n{") != num_lines - 1:
+        return None
     try:
-        first = _decoder.decode(block[: block.find(b"\n") + 1] or block)
-        schema = pa.schema([(key, _ARROW_TYPES[type(value)]) for key, value in first.items() if value is not None])
+        schema = _sampled_schema(block)
         table = pyarrow.json.read_json(
             pa.BufferReader(block),
             pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
-            pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="infer"),
+            pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
         )
         for column in table.columns:
             column.validate(full=True)
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, pa.ArrowInvalid):
         return None
-    needed = [source.text_key] + ([source.id_key] if source.id_key is not None else [])
-    flat = all(field.type in _ARROW_TYPES.values() or pa.types.is_null(field.type) for field in table.schema)
-    if not flat or len(table) != num_lines or any(n not in table.column_names or table[n].null_count for n in needed):
-        return None
-    if table[source.text_key].type != pa.string():
+    needed = {source.text_key: (pa.string(),)}
+    if source.id_key is not None:
+        needed[source.id_key] = (pa.string(), pa.int64())
+    for name, types in needed.items():
+        if name not in table.column_names or table[name].type not in types or table[name].null_count:
+            return None
+    if len(table) != num_lines or not all(_is_exact(column) for column in table.columns):
         return None
     if source.id_key is None:
         ids = pa.array([f"{source.label}:{n}" for n in range(first_line, first_line + num_lines)], pa.string())
@@ -167,49 +193,54 @@ def _parse_flat(block: bytes, first_line: int, num_lines: int, source: Source) -
     return pa.table({"id": ids, "text": table[source.text_key], **others})
 
 
+def _sampled_schema(block: bytes) -> pa.Schema:
+    """Columns and types of the first lines; raises KeyError where one is nested."""
+    kinds: dict[str, type] = {}
+    for line in block.split(b"\n", _SAMPLE_LINES)[:_SAMPLE_LINES]:
+        for key, value in (_decoder.decode(line) if line else {}).items():
+            known = kinds.get(key, NoneType)
+            if known is NoneType or (known is int and type(value) is float):
+                kinds[key] = type(value)
+    return pa.schema([(key, _ARROW_TYPES[kind]) for key, kind in kinds.items()])
+
+
+def _is_exact(column: pa.ChunkedArray) -> bool:
+    """Whether a float column is surely as it was written: integers beyond 64 bits would have lost digits."""
+    return not pa.types.is_floating(column.type) or pc.all(pc.less(pc.abs(column), _INT64_END)).as_py() is not False
+
+
 def _decode(
-    block: bytes, first_line: int, num_lines: int, source: Source, failures: list[Failure]
-) -> tuple[list[dict[str, Any]], list[int] | range]:
-    """Rows of a block and the line each stands on; bad lines are added to `failures`."""
-    try:
-        rows = _decoder.decode_lines(block)
-        if len(rows) == num_lines and all(_fault(row, source) is None for row in rows):
-            return rows, range(first_line, first_line + num_lines)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    rows, numbers = [], []
+    block: bytes, first_line: int, source: Source, failures: list[Failure]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line, row) of each document in a block; lines that are none are added to `failures`, blank ones passed over."""
     for number, line in enumerate(block.split(b"\n"), first_line):
         if not line.strip():
             continue
-        row, fault = _decode_line(line, source)
-        if row is None:
-            failures.append(Failure(source.label, number, *fault, line))
+        try:
+            row = _decoder.decode(line)
+            fault = _fault(row, source)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            row, fault = _decode_odd(line, source)
+        if fault is None:
+            yield number, row
         else:
-            rows.append(row)
-            numbers.append(number)
-    return rows, numbers
+            failures.append(Failure(source.label, number, *fault, line))
 
 
-def _decode_line(line: bytes, source: Source) -> tuple[dict[str, Any] | None, tuple[str, str]]:
-    """The row of one line, or None with the reason and detail why there is none."""
+def _decode_odd(line: bytes, source: Source) -> tuple[dict[str, Any], tuple[str, str] | None]:
+    """The row of a line that is not strict JSON, and the reason and detail why it cannot be a document, if so."""
     try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        return None, ("invalid_utf8", f"byte {error.start + 1}: {error.reason}")
-    try:
-        row = json.loads(text)  # takes NaN and Infinity, which Python writes and strict JSON does not know
-    except (ValueError, RecursionError) as error:
-        return None, ("not_json", str(error))
-    if not isinstance(row, dict):
-        return None, ("not_an_object", f"it is a {type(row).__name__}")
-    fault = _fault(row, source)
-    if fault is not None:
-        return None, fault
-    try:
+        row = json.loads(line.decode())  # takes NaN and Infinity, which Python writes and strict JSON does not know
         json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeDecodeError as error:
+        return {}, ("invalid_utf8", f"byte {error.start + 1}: {error.reason}")
     except UnicodeEncodeError:
-        return None, ("invalid_utf8", "an escape stands for half a surrogate pair")
-    return row, ("", "")
+        return {}, ("invalid_utf8", "an escape stands for half a surrogate pair")
+    except (ValueError, RecursionError) as error:
+        return {}, ("not_json", str(error))
+    if not isinstance(row, dict):
+        return {}, ("not_an_object", f"it is a {type(row).__name__}")
+    return row, _fault(row, source)
 
 
 def _fault(row: dict[str, Any], source: Source) -> tuple[str, str] | None:
@@ -226,7 +257,7 @@ def _fault(row: dict[str, Any], source: Source) -> tuple[str, str] | None:
     return None
 
 
-def _to_table(rows: list[dict[str, Any]], numbers: list[int] | range, source: Source) -> pa.Table:
+def _to_table(rows: list[dict[str, Any]], numbers: Sequence[int], source: Source) -> pa.Table:
     """Rows as a table with `id` and `text` first; other columns keep their type, nested ones become JSON text."""
     ids = (
         [f"{source.label}:{n}" for n in numbers] if source.id_key is None else [str(row[source.id_key]) for row in rows]
@@ -245,10 +276,25 @@ def _renamed(key: str) -> str:
 
 
 def _to_array(values: list[Any]) -> pa.Array:
-    """Strings, integers, floats or booleans as they are; anything nested or mixed as JSON text."""
-    if not any(isinstance(value, dict | list) for value in values):
-        try:
-            return pa.array(values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-            pass
-    return pa.array([v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in values])
+    """Strings, integers, floats or booleans as they are, integers among floats as floats; all else as JSON text."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        kinds = {float}
+    fits = all(-_INT64_END <= value < _INT64_END for value in values if type(value) is int)
+    if not fits or len(kinds) > 1 or not kinds <= _ARROW_TYPES.keys():
+        return pa.array(_to_text(values), pa.string())
+    kind = next(iter(kinds), NoneType)
+    return pa.array([value if value is None else kind(value) for value in values], _ARROW_TYPES[kind])
+
+
+def _to_text(values: list[Any]) -> list[str | None]:
+    """Values of several kinds as text, each as it would look if it stood in a column of its own kind."""
+    floats = iter(pa.array([v for v in values if type(v) is float], pa.float64()).cast(pa.string()).to_pylist())
+    return [
+        v
+        if v is None or isinstance(v, str)
+        else next(floats)
+        if isinstance(v, float)
+        else json.dumps(v, ensure_ascii=False)
+        for v in values
+    ]

@@ -98,7 +98,7 @@ def find_files(read: str | Path | Sequence[str | Path], format: str | None = Non
 def _read_jsonl(
     draft: Draft, files: list[Path], labels: list[str], text: str, id: str | None, max_failed_share: float, empty: int
 ) -> Manifest:
-    id_key = id if id is not None else ("id" if jsonl.has_id(files[0], text) else None)
+    id_key = id if id is not None else ("id" if jsonl.has_id(files, text) else None)
     sources = [
         jsonl.Source(file, label, *bounds, text_key=text, id_key=id_key)
         for file, label in zip(files, labels, strict=True)

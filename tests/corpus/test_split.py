@@ -1,0 +1,66 @@
+"""Holding out test documents."""
+
+from pathlib import Path
+
+import pytest
+
+import assay
+from assay.artifacts.workspace import Workspace
+from assay.corpus import split
+from assay.corpus.split import limit_holdout, split_holdout
+from assay.errors import InvalidParameterError
+from tests.conftest import make_documents, write_jsonl
+from tests.corpus.test_jsonl import rows
+
+
+def ids(corpus: assay.Corpus) -> set[str]:
+    return {row["id"] for row in rows(corpus, ["id"])}
+
+
+@pytest.fixture
+def target(tmp_path: Path, workspace: Workspace) -> assay.Corpus:
+    return assay.read(write_jsonl(tmp_path / "target.jsonl", make_documents(200)), workspace=workspace)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.99])
+def test_the_two_sides_are_disjoint_and_whole(target: assay.Corpus, workspace: Workspace, share: float) -> None:
+    fit, heldout = split_holdout(target, share, workspace)
+    assert len(ids(heldout)) == round(share * 200)
+    assert ids(fit) | ids(heldout) == ids(target) and not ids(fit) & ids(heldout)
+    texts = {row["id"]: row["text"] for row in rows(target)}
+    assert all(texts[row["id"]] == row["text"] for side in (fit, heldout) for row in rows(side))
+
+
+def test_the_split_does_not_depend_on_order(tmp_path: Path, target: assay.Corpus, workspace: Workspace) -> None:
+    reverse = assay.read(write_jsonl(tmp_path / "reverse.jsonl", make_documents(200)[::-1]), workspace=workspace)
+    assert [ids(side) for side in split_holdout(reverse, 0.3, workspace)] == [
+        ids(side) for side in split_holdout(target, 0.3, workspace)
+    ]
+
+
+def test_more_is_held_out_without_moving_what_was(target: assay.Corpus, workspace: Workspace) -> None:
+    assert ids(split_holdout(target, 0.2, workspace)[1]) < ids(split_holdout(target, 0.4, workspace)[1])
+
+
+def test_a_split_is_found_again(target: assay.Corpus, workspace: Workspace) -> None:
+    first, second = (split_holdout(target, 0.3, workspace) for _ in range(2))
+    assert [side.fingerprint for side in first] == [side.fingerprint for side in second]
+    assert first[0].fingerprint != first[1].fingerprint
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5, 0.001, 0.999])
+def test_shares_that_leave_nothing_are_refused(target: assay.Corpus, workspace: Workspace, share: float) -> None:
+    with pytest.raises(InvalidParameterError, match="`holdout` "):
+        split_holdout(target, share, workspace)
+
+
+def test_no_more_is_tested_on_than_the_limit(
+    target: assay.Corpus, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert limit_holdout(target, workspace) is target
+    monkeypatch.setattr(split, "MAX_HOLDOUT_BYTES", target.num_bytes // 4)
+    limited = limit_holdout(target, workspace)
+    assert 0.15 * target.num_bytes < limited.num_bytes <= target.num_bytes // 4
+    fit, heldout = split_holdout(target, 0.5, workspace)
+    assert heldout.num_bytes <= target.num_bytes // 4
+    assert len(ids(fit)) == 100

@@ -1,0 +1,108 @@
+"""Chosen documents on disk, for others to read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+import assay
+from assay.artifacts.kinds import Corpus, Selection
+from assay.artifacts.workspace import Workspace
+from assay.corpus import write as writing
+from assay.errors import ArtifactError, InvalidParameterError
+from tests.conftest import make_documents, write_jsonl
+from tests.corpus.test_jsonl import rows
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, workspace: Workspace) -> Corpus:
+    for k in range(3):
+        write_jsonl(tmp_path / f"pool-{k}.jsonl", make_documents(40, seed=k, topic=f"t{k}"))
+    return assay.read(tmp_path / "pool-*.jsonl", workspace=workspace)
+
+
+@pytest.fixture
+def selection(corpus: Corpus, workspace: Workspace) -> Selection:
+    return assay.select(corpus, budget="50 documents", where="source <> 't1'", workspace=workspace)
+
+
+def chosen(corpus: Corpus, selection: Selection) -> list[dict[str, Any]]:
+    repeats = [int(r) for k in range(selection.num_parts) for r in selection.repeats(k)]
+    return [row for row, r in zip(rows(corpus), repeats, strict=True) for _ in range(r)]
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl", "jsonl.zst"])
+def test_what_is_written_is_what_was_chosen(
+    tmp_path: Path, workspace: Workspace, corpus: Corpus, selection: Selection, format: str
+) -> None:
+    manifest = assay.write(corpus, selection, tmp_path / "chosen", format=format)
+    again = assay.read(tmp_path / "chosen" / f"*.{format}", workspace=workspace)
+    assert rows(again) == chosen(corpus, selection)
+    assert again.num_documents == 50 == manifest.counts["kept"]
+    assert sorted(p.name for p in (tmp_path / "chosen").iterdir()) == [
+        "_manifest.json",
+        f"part-00000.{format}",
+        f"part-00002.{format}",
+    ]
+
+
+def test_a_folder_of_parquet_is_read_whole_by_others(tmp_path: Path, corpus: Corpus, selection: Selection) -> None:
+    assay.write(corpus, selection, tmp_path / "chosen")
+    assert pq.read_table(tmp_path / "chosen").to_pylist() == chosen(corpus, selection)
+
+
+def test_repeated_documents_are_written_repeatedly(tmp_path: Path, workspace: Workspace, corpus: Corpus) -> None:
+    selection = assay.select(corpus, budget="100 documents", where="source = 't0'", max_repeats=3, workspace=workspace)
+    assay.write(corpus, selection, tmp_path / "chosen", format="jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "chosen/part-00000.jsonl").read_text().splitlines()]
+    assert lines == chosen(corpus, selection)
+    assert len(lines) == 100 and len({row["id"] for row in lines}) == 40
+
+
+def test_the_manifest_says_where_it_comes_from(tmp_path: Path, corpus: Corpus, selection: Selection) -> None:
+    assay.write(corpus, selection, tmp_path / "chosen")
+    manifest = json.loads((tmp_path / "chosen/_manifest.json").read_text())
+    assert manifest["inputs"] == {"corpus": corpus.fingerprint, "selection": selection.fingerprint}
+    counts = manifest["counts"]
+    assert counts["in"] == counts["kept"] + sum(counts["dropped"].values())
+
+
+def test_only_what_assay_wrote_is_replaced(
+    tmp_path: Path, workspace: Workspace, corpus: Corpus, selection: Selection
+) -> None:
+    to = tmp_path / "chosen"
+    assay.write(corpus, selection, to, format="jsonl")
+    assay.write(corpus, selection, to)
+    assert {path.suffix for path in to.iterdir()} == {".json", ".parquet"}
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "part-00000.parquet").write_text("mine")
+    for folder in (precious, corpus.folder):
+        with pytest.raises(
+            ArtifactError, match="is not empty and was not written by `assay write`. Choose another folder"
+        ):
+            assay.write(corpus, selection, folder)
+    assert (precious / "part-00000.parquet").read_text() == "mine"
+    (tmp_path / "file").touch()
+    with pytest.raises(ArtifactError, match="is a file; `to` must be a folder"):
+        assay.write(corpus, selection, tmp_path / "file")
+    with pytest.raises(InvalidParameterError, match=r"`format` \(='csv'\) must be one of parquet, jsonl, jsonl.zst"):
+        assay.write(corpus, selection, to, format="csv")
+
+
+def test_an_interrupted_write_leaves_the_old_folder_as_it_was(
+    tmp_path: Path, corpus: Corpus, selection: Selection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = tmp_path / "chosen"
+    assay.write(corpus, selection, to)
+    before = {path.name: path.read_bytes() for path in to.iterdir()}
+
+    def broken(*arguments: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writing, "_write_jsonl", broken)
+    with pytest.raises(OSError, match="No space left"):
+        assay.write(corpus, selection, to, format="jsonl")
+    assert {path.name: path.read_bytes() for path in to.iterdir()} == before
