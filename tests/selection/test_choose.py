@@ -1,0 +1,285 @@
+"""The choice against the slow obvious one: sort everything, take until the budget is reached."""
+
+from collections import Counter
+from itertools import permutations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from assay.errors import InvalidParameterError
+from assay.selection import choose
+from assay.selection.choose import REASONS, Judged, Rules, apply, find_cuts, gather, histogram, judge, totals
+from assay.selection.expressions import Expression
+from assay.selection.noise import gumbels
+from assay.selection.policies import Policy, Quota, Sample, Threshold, Top, Uniform
+
+
+def run(judged: list[Judged], budgets: dict[str, float], max_repeats: int = 1) -> list[np.ndarray]:
+    """Repeats per part, through the passes that the product makes."""
+    eligible = sum((Counter(totals(part)["groups"]) for part in judged), Counter())
+    cuts = find_cuts(
+        budgets,
+        eligible,
+        max_repeats,
+        lambda prefixes: [histogram(part, prefixes) for part in judged],
+        lambda prefixes: [gather(part, prefixes) for part in judged],
+    )
+    return [apply(part, cuts)[0] for part in judged]
+
+
+def slow(judged: list[Judged], budgets: dict[str, float]) -> list[np.ndarray]:
+    repeats = [np.zeros(len(part.reason), np.int32) for part in judged]
+    for group, budget in budgets.items():
+        documents = [
+            (int(part.key[row]), int(part.tie[row]), k, row)
+            for k, part in enumerate(judged)
+            for row in range(len(part.reason))
+            if part.reason[row] == 0 and part.groups[part.group[row]] == group
+        ]
+        taken = 0.0
+        for _, _, k, row in sorted(documents, reverse=True):
+            if taken >= budget:
+                break
+            taken += judged[k].cost[row]
+            repeats[k][row] = 1
+    return repeats
+
+
+def random_parts(seed: int, *, ties: bool, groups: int = 1, size: int = 400) -> list[Judged]:
+    rng = np.random.default_rng(seed)
+    parts = []
+    for _ in range(4):
+        n = int(rng.integers(0, size))
+        priority = rng.integers(-3, 3, n).astype(float) if ties else rng.normal(0, 10.0 ** rng.integers(-5, 5), n)
+        priority[rng.random(n) < 0.02] = np.inf
+        priority[rng.random(n) < 0.02] = -0.0
+        cost = rng.integers(0, 50, n).astype(float)
+        names = [f"g{k}" for k in rng.permutation(groups)]
+        parts.append(
+            Judged(
+                (rng.random(n) < 0.2).astype(np.uint8),
+                choose._sortable(priority),
+                rng.integers(0, 2**64, n, dtype=np.uint64),
+                cost,
+                rng.integers(0, groups, n),
+                names,
+            )
+        )
+    return parts
+
+
+@pytest.mark.parametrize("gather_limit", [1, 50, 1 << 18])
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_the_choice_is_the_sorted_prefix(
+    monkeypatch: pytest.MonkeyPatch, gather_limit: int, ties: bool, groups: int
+) -> None:
+    monkeypatch.setattr(choose, "_GATHER_LIMIT", gather_limit)
+    for seed in range(10):
+        parts = random_parts(seed, ties=ties, groups=groups)
+        available = sum((Counter(totals(part)["groups"]) for part in parts), Counter())
+        share = np.random.default_rng(seed).uniform(0.05, 0.95)
+        budgets = {group: float(int(cost * share) + 1) for group, cost in available.items() if cost}
+        for ours, expected in zip(run(parts, budgets), slow(parts, budgets), strict=True):
+            np.testing.assert_array_equal(ours, expected)
+
+
+def test_equal_keys_and_ties_are_told_apart_as_far_as_they_can_be() -> None:
+    """Two documents with one id hash cannot be told apart: both or neither is taken."""
+    part = Judged(
+        np.zeros(4, np.uint8),
+        choose._sortable(np.ones(4)),
+        np.array([5, 5, 9, 1], np.uint64),
+        np.ones(4),
+        np.zeros(4, np.int64),
+        [""],
+    )
+    assert run([part], {"": 1})[0].tolist() == [0, 0, 1, 0]
+    assert run([part], {"": 2})[0].tolist() == [1, 1, 1, 0]
+    assert run([part], {"": 4})[0].tolist() == [1, 1, 1, 1]
+
+
+def test_keys_sort_as_the_floats_do() -> None:
+    values = np.array([-np.inf, -1e300, -2.0, -1e-300, -0.0, 0.0, 1e-310, 0.5, 1.0, 1e300, np.inf])
+    keys = choose._sortable(values)
+    assert (np.diff(keys.astype(object)) >= 0).all()
+    assert keys[4] == keys[5] and len(set(keys.tolist())) == len(values) - 1
+
+
+def one_part(costs: list[float]) -> list[Judged]:
+    n = len(costs)
+    keys = choose._sortable(np.arange(n, 0, -1).astype(float))
+    return [
+        Judged(np.zeros(n, np.uint8), keys, np.arange(n, dtype=np.uint64), np.array(costs), np.zeros(n, np.int64), [""])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("costs", "budget", "max_repeats", "expected"),
+    [
+        ([3, 4, 5], 3, 1, [1, 0, 0]),
+        ([3, 4, 5], 4, 1, [1, 1, 0]),
+        ([3, 4, 5], 12, 1, [1, 1, 1]),
+        ([0, 0, 5], 1, 1, [1, 1, 1]),
+        ([1000, 1, 1], 5, 1, [1, 0, 0]),
+        ([3, 4, 5], 15, 2, [2, 1, 1]),
+        ([3, 4, 5], 24, 2, [2, 2, 2]),
+        ([3, 4, 5], 25, 3, [3, 2, 2]),
+        ([3, 4, 5], 36, 3, [3, 3, 3]),
+    ],
+)
+def test_budgets_by_hand(costs: list[float], budget: float, max_repeats: int, expected: list[int]) -> None:
+    assert run(one_part(costs), {"": budget}, max_repeats)[0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("max_repeats", "message"),
+    [
+        (1, r"The budget is 30, but the documents that may be taken hold only 12. .* or allow max_repeats: 3."),
+        (2, r"hold only 12 \(2 times over\)"),
+    ],
+)
+def test_too_little_is_refused_with_the_way_out(max_repeats: int, message: str) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        run(one_part([3, 4, 5]), {"": 30}, max_repeats)
+
+
+IDS = np.arange(6, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+ROWS = pa.table(
+    {
+        "score": [5.0, None, float("nan"), 1.0, 4.0, 2.0],
+        "source": ["a", "a", "b", "b", None, "a"],
+        "guarded": [True, True, True, True, False, True],
+    }
+)
+
+
+def reasons(rules: Rules) -> list[str | None]:
+    judged = judge(rules, ROWS, IDS, np.ones(6))
+    return [REASONS[r - 1] if r else None for r in judged.reason]
+
+
+def test_every_document_that_cannot_be_taken_has_its_first_reason() -> None:
+    score, where, guard = Expression("score"), Expression("source <> 'b'"), Expression("guarded")
+    assert reasons(Rules(policy=Top(), score=score)) == [None, "no_score", "no_score", None, None, None]
+    assert reasons(Rules(policy=Uniform())) == [None] * 6
+    assert reasons(Rules(policy=Top(), score=score, where=where)) == [None, "no_score", "where", "where", "where", None]
+    assert reasons(Rules(policy=Uniform(), where=where, guard=guard)) == [None, None, "where", "where", "overlap", None]
+    expected = [None, "no_score", "no_score", "outside_threshold", None, "outside_threshold"]
+    assert reasons(Rules(policy=Threshold(min=3), score=score)) == expected
+    assert set(reasons(Rules(policy=Uniform(), pool_sample=1e-9, where=where))) == {"not_in_sample"}
+
+
+def test_low_scores_come_first_where_they_are_better() -> None:
+    rules = Rules(policy=Top(), score=Expression("score"), higher_is_better=False)
+    judged = judge(rules, ROWS, IDS, np.ones(6))
+    eligible = np.flatnonzero(judged.reason == 0)
+    assert eligible[np.argsort(judged.key[eligible])[::-1]].tolist() == [3, 5, 4, 0]
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (Rules(policy=Uniform(), where=Expression("score + 1")), "`score . 1` gives double, not true or false"),
+        (Rules(policy=Top(), score=Expression("source")), "`source` gives string; a score must be a number"),
+    ],
+)
+def test_expressions_of_the_wrong_type_are_refused(rules: Rules, message: str) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        judge(rules, ROWS, IDS, np.ones(6))
+
+
+def test_the_pool_sample_is_shared_by_arms_and_changes_with_the_seed() -> None:
+    ids = np.arange(10_000, dtype=np.uint64)
+    rows = pa.table({"score": np.zeros(10_000)})
+
+    def sample(seed: int, stream: str) -> set[int]:
+        rules = Rules(policy=Uniform(), pool_sample=0.5, seed=seed, stream=stream)
+        return set(np.flatnonzero(judge(rules, rows, ids, np.ones(10_000)).reason == 0))
+
+    assert sample(0, "a") == sample(0, "b") != sample(1, "a")
+    assert len(sample(0, "a")) == pytest.approx(5000, abs=250)
+    assert len(sample(0, "a") & sample(1, "a")) == pytest.approx(2500, abs=250)
+
+
+def inclusion(weights: np.ndarray, size: int) -> np.ndarray:
+    """Exact probability of each item to be among `size` drawn without replacement in proportion to `weights`."""
+    chances = np.zeros(len(weights))
+    for order in permutations(range(len(weights)), size):
+        chance, left = 1.0, weights.sum()
+        for item in order:
+            chance *= weights[item] / left
+            left -= weights[item]
+        chances[list(order)] += chance
+    return chances
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_sampling_follows_the_importance_weights(temperature: float, size: int) -> None:
+    scores = np.array([-1.0, 0.0, 0.3, 1.5, 2.0])
+    draws = 20_000
+    uniform = np.random.default_rng(0).random((draws, 5))
+    priorities = Sample(temperature=temperature).priorities(scores, uniform)
+    top = np.argsort(-priorities, axis=1)[:, :size]
+    counts = np.bincount(top.ravel(), minlength=5)
+    expected = draws * inclusion(np.exp(scores / temperature), size)
+    spread = expected * (1 - expected / draws)
+    assert ((counts - expected) ** 2 / np.maximum(spread, 1)).sum() < 30
+
+
+def test_sampling_becomes_top_when_cold_and_uniform_when_hot() -> None:
+    rng = np.random.default_rng(0)
+    scores, uniform = rng.normal(size=1000), rng.random(1000)
+    cold = Sample(temperature=1e-6).priorities(scores, uniform)
+    np.testing.assert_array_equal(np.argsort(cold), np.argsort(scores))
+    hot = Sample(temperature=1e9).priorities(scores, uniform)
+    np.testing.assert_array_equal(np.argsort(hot), np.argsort(gumbels(uniform)))
+
+
+@pytest.mark.parametrize(
+    ("shares", "available", "budget", "expected"),
+    [
+        ("proportional", {"a": 30.0, "b": 10.0}, 8, {"a": 6, "b": 2}),
+        ("equal", {"a": 30.0, "b": 10.0}, 8, {"a": 4, "b": 4}),
+        ("equal", {"a": 30.0, "b": 1.0, "c": 30.0}, 21, {"b": 1, "a": 10, "c": 10}),
+        ({"a": 3, "b": 1}, {"a": 30.0, "b": 10.0, "c": 5.0}, 8, {"a": 6, "b": 2}),
+    ],
+)
+def test_quotas(shares: object, available: dict[str, float], budget: float, expected: dict[str, float]) -> None:
+    found = Quota(by="source", shares=shares).group_budgets(budget, available)
+    assert {g: b for g, b in found.items() if b} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (lambda: Sample(temperature=0), r"`temperature` \(=0\) must be a number above 0"),
+        (lambda: Threshold(), "`min` .* must be given, or `max`"),
+        (lambda: Threshold(min="high"), r"`min` \(='high'\) must be a number"),
+        (
+            lambda: Quota(shares="fair"),
+            "`shares` .* must be proportional or equal. Write proportional, equal, or a mapping",
+        ),
+        (lambda: Quota(shares={"a": -1}), "`shares` .* numbers of at least 0"),
+        (lambda: Quota(within=Quota()), "`within` .* must be a policy other than quota"),
+        (
+            lambda: Quota(shares={"x": 1}).group_budgets(5, {"a": 9.0}),
+            r"`shares` names \['x'\], of which nothing can be taken",
+        ),
+    ],
+)
+def test_policies_are_checked_when_built(policy: object, message: str) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        policy()
+
+
+@pytest.mark.parametrize("policy", [Uniform(), Top(), Threshold(min=0.0), Sample()], ids=lambda p: p.name)
+def test_random_choices_at_growing_budgets_are_nested(policy: Policy) -> None:
+    ids = np.arange(500, dtype=np.uint64)
+    rows = pa.table({"score": np.random.default_rng(0).normal(1, 1, 500)})
+    judged = judge(Rules(policy=policy, score=Expression("score")), rows, ids, np.full(500, 3))
+    chosen = [set(np.flatnonzero(run([judged], {"": budget})[0])) for budget in (30, 60, 300)]
+    assert chosen[0] < chosen[1] < chosen[2]
+    assert [len(c) for c in chosen] == [10, 20, 100]

@@ -1,0 +1,115 @@
+"""SQL expressions against Python's own arithmetic and SQL's rules for null."""
+
+import math
+
+import pyarrow as pa
+import pytest
+
+from assay.errors import InvalidParameterError
+from assay.selection.expressions import Expression
+
+ROWS = pa.table(
+    {
+        "length.words": [10, 200, None, 0],
+        "f": [0.5, -1.5, 2.5, None],
+        "lang": ["en", "de", None, "e%"],
+        "ok": [True, False, None, True],
+        "dsir.log_weight.law": [1.0, 2.0, 3.0, 4.0],
+        "odd name": ["a", "b", "c", "d"],
+    }
+)
+N = None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("length.words >= 50", [False, True, N, False]),
+        ("length.words > 10 or lang = 'en'", [True, True, N, False]),
+        ("length.words > 10 and lang = 'xx'", [False, False, N, False]),
+        ("not ok", [False, True, N, False]),
+        ("ok", [True, False, N, True]),
+        ("ok is true", [True, False, N, True]),
+        ("lang is null", [False, False, True, False]),
+        ("lang is not null and ok", [True, False, False, True]),
+        ("lang <> 'en'", [False, True, N, True]),
+        ("lang != 'en'", [False, True, N, True]),
+        ("lang in ('en', 'fr')", [True, False, N, False]),
+        ("lang not in ('en')", [False, True, N, True]),
+        ("length.words in (0, 10)", [True, False, N, True]),
+        ("lang like 'e%'", [True, False, N, True]),
+        ("lang not like 'e_'", [False, True, N, False]),
+        ("length.words between 1 and 100", [True, False, N, False]),
+        ("1 + 2 * 3 - length.words", [-3, -193, N, 7]),
+        ("(1 + 2) * length.words", [30, 600, N, 0]),
+        ("length.words / 4", [2.5, 50.0, N, 0.0]),
+        ("length.words % 3", [1, 2, N, 0]),
+        ("-f", [-0.5, 1.5, -2.5, N]),
+        ("abs(f) + sqrt(4)", [2.5, 3.5, 4.5, N]),
+        ("coalesce(f, 0)", [0.5, -1.5, 2.5, 0.0]),
+        ("greatest(f, 0.0)", [0.5, 0.0, 2.5, 0.0]),
+        ("least(f, 1)", [0.5, -1.5, 1.0, 1.0]),
+        ("lower(lang) = 'en'", [True, False, N, False]),
+        ("length(lang)", [2, 2, N, 2]),
+        ("dsir.log_weight.law * 2", [2.0, 4.0, 6.0, 8.0]),
+        ("\"odd name\" = 'b'", [False, True, False, False]),
+        ('"length.words" = 10', [True, False, N, False]),
+        ("true", [True] * 4),
+        ("1 < 2", [True] * 4),
+        ("null", [N] * 4),
+        ("lang = 'it''s'", [False, False, N, False]),
+        ("length.words >= 50 -- a comment", [False, True, N, False]),
+    ],
+)
+def test_values_are_those_of_sql(text: str, expected: list[object]) -> None:
+    assert Expression(text).evaluate(ROWS).to_pylist() == expected
+
+
+def test_ln_is_the_natural_logarithm() -> None:
+    values = Expression("ln(dsir.log_weight.law)").evaluate(ROWS).to_pylist()
+    assert values == pytest.approx([math.log(v) for v in (1, 2, 3, 4)])
+
+
+def test_columns_are_the_ones_it_reads() -> None:
+    expression = Expression("length.words > 3 and (f < 1 or lang in ('a', 'b')) and dsir.log_weight.law > 0")
+    assert expression.columns == {"length.words", "f", "lang", "dsir.log_weight.law"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read as an expression: .* Write it as in SQL"),
+        ("length.words >=", "cannot be read as an expression: an operand is missing"),
+        ("(f > 1", "cannot be read as an expression"),
+        ("passes(f)", "uses 'PASSES.f.', which is not supported. There are and, or, not"),
+        ("select 1", "uses 'SELECT 1', which is not supported"),
+        ("f > (select 1)", "which is not supported"),
+        ("case when ok then 1 end", "which is not supported"),
+        ("cast(f as int)", "which is not supported"),
+        ("f = 1; drop table x", "which is not supported"),
+        ("f || 'x'", "which is not supported"),
+        ("sum(f)", "which is not supported"),
+        ("*", "which is not supported"),
+    ],
+)
+def test_what_is_not_an_expression_is_refused_at_once(text: str, message: str) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        Expression(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("missing > 1", "uses 'missing', which is none of length.words, f, lang"),
+        ("lang > 3", "`lang > 3` does not fit its columns"),
+        ("lang + 1", "does not fit its columns"),
+        ("f in ('a')", "does not fit its columns"),
+    ],
+)
+def test_what_does_not_fit_the_columns_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        Expression(text).evaluate(ROWS)
+
+
+def test_no_rows_give_no_values() -> None:
+    assert len(Expression("f > 1").evaluate(ROWS.slice(0, 0))) == 0

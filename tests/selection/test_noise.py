@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from assay.selection.noise import gumbels, keyed_hashes, uniforms
+
+IDS = np.arange(100_000, dtype=np.uint64)
+
+
+def test_uniforms_are_uniform() -> None:
+    values = uniforms(keyed_hashes(IDS, 0, "x"))
+    assert values.min() > 0 and values.max() < 1
+    counts = np.histogram(values, 100, (0, 1))[0]
+    assert ((counts - 1000) ** 2 / 1000).sum() < 150  # chi-square with 99 degrees: 150 is far in the tail
+
+
+@pytest.mark.parametrize("other", [(1, "x"), (0, "y"), (10, "x")])
+def test_seeds_and_streams_are_independent(other: tuple[int, str]) -> None:
+    a, b = uniforms(keyed_hashes(IDS, 0, "x")), uniforms(keyed_hashes(IDS, *other))
+    assert abs(np.corrcoef(a, b)[0, 1]) < 0.015
+
+
+def test_the_same_id_seed_and_stream_give_the_same_number_wherever_it_stands() -> None:
+    whole = keyed_hashes(IDS, 3, "pool")
+    np.testing.assert_array_equal(keyed_hashes(IDS[::-7], 3, "pool"), whole[::-7])
+    assert whole[:2].tolist() == [11376082164063226640, 9046264155164240021]
+
+
+def test_gumbels_have_mean_and_variance_of_the_standard_distribution() -> None:
+    values = gumbels(uniforms(keyed_hashes(IDS, 1, "g")))
+    assert values.mean() == pytest.approx(0.5772, abs=0.02)
+    assert values.var() == pytest.approx(np.pi**2 / 6, rel=0.03)
