@@ -22,7 +22,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run
 
 docs: $(VENV)/.dev
-	$(BIN)/python docs/build.py
+	$(BIN)/pdoc --docformat google --output-directory docs/api assay
 
 fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

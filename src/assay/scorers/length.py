@@ -1,8 +1,11 @@
 """Length of each document in bytes, characters, words and estimated tokens.
 
-`length.tokens` is an estimate that needs no tokenizer: one token for every started 6 bytes of a run of word characters
-or of other characters, white space free. Use a tokenizer's own counts where a budget must be exact (`compare` does).
-Costs about 0.6 s a GB and core... see `benchmarks`. When not to use: as a sign of quality on its own.
+`length.tokens` needs no tokenizer: one token for every started 6 bytes of a run of word characters or of other
+characters, white space free. Against a byte-level BPE of 32,768 ids trained on the same 13 domains (202 MB) it counts
+0.92 to 1.04 of the tokens of English prose and maths, 0.79 of code, 0.67 of text in some forty languages, 0.88 of all.
+`assay.tokenize` counts exactly where that matters; `compare` always does.
+
+Cost: 0.4 core seconds for 200 MB. When not to use: as a sign of quality on its own.
 """
 
 from dataclasses import dataclass
