@@ -120,18 +120,126 @@ def test_odd_but_good_lines_are_read(
 
 
 def test_the_three_ways_of_decoding_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Straight to Arrow, in one call, line by line: the same documents, whichever way a block is taken."""
+    """Straight to Arrow, line by line, and as a line is taken that is not strict JSON: the same documents."""
     documents = make_documents(300, seed=1)
     for k, document in enumerate(documents):
         document |= {"n": k, "share": k / 7, "ok": k % 2 == 0, "lang": None if k % 5 else "en", "url": f"u{k}"}
     path = write_jsonl(tmp_path / "pool.jsonl", documents)
     read = lambda name: rows(assay.read(path, workspace=tmp_path / name))  # noqa: E731
-    straight = read("straight")
-    assert straight == documents
+    monkeypatch.setattr(jsonl, "_decode", None)
+    monkeypatch.setattr(jsonl, "has_id", lambda paths, text_key: True)
+    assert read("straight") == documents
+    monkeypatch.undo()
     monkeypatch.setattr(jsonl, "_parse_flat", lambda *arguments: None)
-    assert read("one-call") == documents
-    (tmp_path / "pool.jsonl").write_bytes(path.read_bytes() + b"\n")  # a blank line sends the block line by line
+    monkeypatch.setattr(jsonl, "_decode_odd", None)
     assert read("by-line") == documents
+    monkeypatch.undo()
+    path.write_bytes(path.read_bytes().replace(b'"n": 7,', b'"n": 7, "odd": NaN,'))
+    assert [{k: v for k, v in row.items() if k != "odd"} for row in rows(assay.read(path, workspace=tmp_path))] == (
+        documents
+    )
+
+
+# One column whose values are of several kinds: what makes its type, and its text, depend on what is seen together.
+MIXED = [
+    ["1", "2.5", "null"],
+    ["1", '"one"', "1e20", "0.1"],
+    ["true", "1", "1.0"],
+    ["2.5", "true"],
+    ["[1, 2]", '{"k": null}', '"plain"', "7"],
+    ["12345678901234567890", "2.5", "900719925474"],
+    ["1152921504606846977", "0.5"],
+    ["9223372036854775807", "9223372036854775808"],
+    ["NaN", "Infinity", "1e400", "1", '"text"'],
+    ['"2020-01-01"', '"2020-01-01 00:00:00"', "2020"],
+    ["null"],
+]
+
+
+@pytest.mark.parametrize("values", MIXED, ids=range(len(MIXED)))
+def test_cutting_anywhere_gives_the_same_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[str]
+) -> None:
+    lines = [f'{{"text": "t{k}", "odd": {value}}}' for k, value in enumerate([*values, *values[::-1]] * 3)]
+    lines[::5] = ['{"text": "short", "late": 1}'] * len(lines[::5])
+    path = tmp_path / "pool.jsonl"
+    path.write_text("\n".join(lines))
+    whole = assay.read(path, workspace=tmp_path / "whole")
+    for block, range_bytes, part in ((1, 64 << 20, 32 << 20), (100, 200, 50), (64, 64 << 20, 1)):
+        monkeypatch.setattr(jsonl, "_BLOCK_BYTES", block)
+        monkeypatch.setattr(jsonl, "RANGE_BYTES", range_bytes)
+        monkeypatch.setattr(parts, "PART_BYTES", part)
+        cut = assay.read(path, workspace=tmp_path / f"cut-{block}")
+        assert cut.manifest.schema == whole.manifest.schema
+        assert repr(rows(cut)) == repr(rows(whole))
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        ("12345678901234567890", "12345678901234567890"),
+        ("9007199254740993", 9007199254740993),
+        ("-9223372036854775808", -9223372036854775808),
+        ("-9223372036854775809", "-9223372036854775809"),
+    ],
+)
+@pytest.mark.parametrize("before", ['{"text": "t"}', '{"text": "t", "n": null}'])
+def test_long_integers_keep_every_digit(
+    tmp_path: Path, workspace: Workspace, value: str, stored: Any, before: str
+) -> None:
+    (tmp_path / "pool.jsonl").write_text(f'{before}\n{{"text": "t", "n": {value}}}\n')
+    assert rows(assay.read(tmp_path / "pool.jsonl", workspace=workspace), ["n"]) == [{"n": None}, {"n": stored}]
+
+
+# Lines with as many documents as lines, but not one on each: a parser that counts values would take them.
+SHIFTED = [
+    (b'{"text": "a"}{"text": "b"}\n\n{"text": "c"}\n', ["c"], [1]),
+    (b'{"text":\n"a"}{"text": "b"}\n{"text": "c"}\n', ["c"], [1, 2]),
+    (b'{"text": "a"} {"text": "b"}\n{"text": "c",\n"n": 1}\n{"text": "d"}\n', ["d"], [1, 2, 3]),
+    (b'{"text": "a"}\n{"text": "b", "n": [{\n"k": 1}]}{"text": "c"}\n', ["a"], [2, 3]),
+]
+
+
+@pytest.mark.parametrize(("content", "texts", "bad"), SHIFTED, ids=range(len(SHIFTED)))
+def test_a_line_holds_one_document(
+    tmp_path: Path, workspace: Workspace, content: bytes, texts: list[str], bad: list[int]
+) -> None:
+    (tmp_path / "pool.jsonl").write_bytes(content)
+    corpus = assay.read(tmp_path / "pool.jsonl", max_failed_share=0.9, workspace=workspace)
+    assert [row["text"] for row in rows(corpus)] == texts
+    assert [(f.line, f.reason) for f in read_failures(corpus.folder)] == [(line, "not_json") for line in bad]
+
+
+@pytest.mark.parametrize("known", [b"", b', "deep": "shallow"'], ids=["unknown column", "known column"])
+@pytest.mark.parametrize("first", [True, False])
+def test_nesting_without_end_is_set_aside(tmp_path: Path, workspace: Workspace, known: bytes, first: bool) -> None:
+    lines = [b'{"text": "t"%s}' % known, b'{"text": "t", "deep": %s}' % (b"[" * 200_000 + b"]" * 200_000)]
+    (tmp_path / "pool.jsonl").write_bytes(b"\n".join(lines[::-1] if first else lines) + b"\n")
+    corpus = assay.read(tmp_path / "pool.jsonl", max_failed_share=0.5, workspace=workspace)
+    (failure,) = read_failures(corpus.folder)
+    assert (failure.line, failure.reason) == (1 if first else 2, "not_json")
+    assert "recursion" in failure.detail
+
+
+@pytest.mark.parametrize("start", [b"", b"\n\n", b"oops\n", b'{"id": "b"}\n', b"\xef\xbb\xbf\n", b"\xef\xbb\xbf"])
+def test_what_comes_before_the_first_document_does_not_hide_its_id(
+    tmp_path: Path, workspace: Workspace, start: bytes
+) -> None:
+    (tmp_path / "pool-1.jsonl").write_bytes(start)
+    (tmp_path / "pool-2.jsonl").write_bytes(start + GOOD + b"\n" + AFTER)
+    corpus = assay.read(tmp_path / "pool-*.jsonl", max_failed_share=0.5, workspace=workspace)
+    assert [row["id"] for row in rows(corpus)] == ["a", "z"]
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_compressed_files_put_end_to_end_are_one_file(tmp_path: Path, workspace: Workspace, suffix: str) -> None:
+    path = tmp_path / f"pool.jsonl.{suffix}"
+    content = b""
+    for line in (GOOD, AFTER):
+        compress(suffix, line + b"\n", path)
+        content += path.read_bytes()
+    path.write_bytes(content)
+    assert [row["id"] for row in rows(assay.read(path, workspace=workspace))] == ["a", "z"]
 
 
 @pytest.mark.parametrize("block", [1, 50, 333, 8 << 20])

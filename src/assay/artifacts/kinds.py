@@ -4,6 +4,7 @@ Part k of everything made from a corpus has the same rows in the same order as p
 together needs no join.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -157,8 +158,7 @@ class Corpus(Artifact):
         wanted = self._type(name)
         if stored not in batch.schema.names:
             return pa.nulls(len(batch), wanted or pa.string())
-        column = batch.column(stored)
-        return column if wanted is None or column.type == wanted else column.cast(wanted)
+        return as_type(batch.column(stored), wanted)
 
 
 class _Columns(Artifact):
@@ -240,6 +240,16 @@ class Run(_Columns):
             "trained on": f"{human_count(summary['tokens'])} tokens",
             "held-out loss": f"{summary['bits_per_byte']:.4f} bits per byte",
         }
+
+
+def as_type(column: pa.Array | pa.ChunkedArray, wanted: pa.DataType | None) -> pa.Array | pa.ChunkedArray:
+    """`column` as a type that all parts share: integers may become floats, and anything text (nested values JSON)."""
+    if wanted is None or column.type == wanted:
+        return column
+    if pa.types.is_nested(column.type):
+        values = column.to_pylist()
+        return pa.array([v if v is None else json.dumps(v, ensure_ascii=False, default=str) for v in values], wanted)
+    return column.cast(wanted, safe=not pa.types.is_floating(wanted))
 
 
 def human_count(number: float) -> str:

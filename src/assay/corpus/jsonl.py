@@ -2,7 +2,8 @@
 
 A plain file is cut into byte ranges, so one big file uses all cores; a compressed one is one stream. A block of flat,
 faultless lines goes straight from bytes to Arrow (pyarrow); any other is decoded line by line (msgspec), and a line in
-which something is wrong once more (json) to find out what. What comes out does not depend on where blocks are cut.
+which something is wrong once more (json) to find out what. What comes out does not depend on where blocks are cut, save
+the last digits of integers of 16 digits and more in a column that also has fractions and text.
 """
 
 import json
@@ -26,7 +27,7 @@ _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SAMPLE_LINES = 100
 _INT64_END = 2**63
-_ARROW_TYPES: dict[type | None, pa.DataType] = {
+_ARROW_TYPES: dict[Any, pa.DataType] = {
     NoneType: pa.null(),
     str: pa.string(),
     bool: pa.bool_(),
@@ -177,9 +178,9 @@ def _parse_flat(block: bytes, first_line: int, num_lines: int, source: Source) -
             column.validate(full=True)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, pa.ArrowInvalid):
         return None
-    needed = {source.text_key: (pa.string(),)}
+    needed = {source.text_key: [pa.string()]}
     if source.id_key is not None:
-        needed[source.id_key] = (pa.string(), pa.int64())
+        needed[source.id_key] = [pa.string(), pa.int64()]
     for name, types in needed.items():
         if name not in table.column_names or table[name].type not in types or table[name].null_count:
             return None
@@ -206,7 +207,9 @@ def _sampled_schema(block: bytes) -> pa.Schema:
 
 def _is_exact(column: pa.ChunkedArray) -> bool:
     """Whether a float column is surely as it was written: integers beyond 64 bits would have lost digits."""
-    return not pa.types.is_floating(column.type) or pc.all(pc.less(pc.abs(column), _INT64_END)).as_py() is not False
+    if not pa.types.is_floating(column.type):
+        return True
+    return pc.all(pc.less(pc.abs(column), float(_INT64_END)), min_count=0).as_py()
 
 
 def _decode(
@@ -277,24 +280,18 @@ def _renamed(key: str) -> str:
 
 def _to_array(values: list[Any]) -> pa.Array:
     """Strings, integers, floats or booleans as they are, integers among floats as floats; all else as JSON text."""
-    kinds = {type(value) for value in values if value is not None}
+    kinds: set[Any] = {type(value) for value in values if value is not None}
     if kinds == {int, float}:
         kinds = {float}
     fits = all(-_INT64_END <= value < _INT64_END for value in values if type(value) is int)
     if not fits or len(kinds) > 1 or not kinds <= _ARROW_TYPES.keys():
         return pa.array(_to_text(values), pa.string())
-    kind = next(iter(kinds), NoneType)
+    kind: Any = kinds.pop() if kinds else NoneType
     return pa.array([value if value is None else kind(value) for value in values], _ARROW_TYPES[kind])
 
 
 def _to_text(values: list[Any]) -> list[str | None]:
     """Values of several kinds as text, each as it would look if it stood in a column of its own kind."""
     floats = iter(pa.array([v for v in values if type(v) is float], pa.float64()).cast(pa.string()).to_pylist())
-    return [
-        v
-        if v is None or isinstance(v, str)
-        else next(floats)
-        if isinstance(v, float)
-        else json.dumps(v, ensure_ascii=False)
-        for v in values
-    ]
+    texts = [next(floats) if type(v) is float else v for v in values]
+    return [v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in texts]

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assay.artifacts.kinds import as_type
 from assay.artifacts.manifest import atomic_path
 from assay.corpus.failures import Failure
 from assay.kernels.arrow import Utf8, utf8
@@ -99,7 +100,7 @@ def line_of(part: dict[str, Any], row: int) -> int:
 
 
 def unify_schemas(schemas: list[pa.Schema]) -> pa.Schema:
-    """One schema for all: null gives way to any type, integers to floats, and what disagrees becomes a string."""
+    """One schema for all: null gives way to any type, integers to floats, and what else disagrees becomes a string."""
     types: dict[str, pa.DataType] = {}
     for schema in schemas:
         for field in schema:
@@ -115,7 +116,7 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
         if field.name not in table.column_names:
             columns.append(pa.nulls(len(table), field.type))
         else:
-            columns.append(table[field.name].cast(field.type))
+            columns.append(as_type(table[field.name], field.type))
     return pa.table(columns, schema=schema)
 
 
@@ -124,10 +125,10 @@ def _common_type(a: pa.DataType, b: pa.DataType) -> pa.DataType:
         return a
     if pa.types.is_null(a):
         return b
+    if pa.types.is_integer(a) and pa.types.is_integer(b):
+        return pa.string() if pa.uint64() in (a, b) else pa.int64()
     numbers = (pa.types.is_integer, pa.types.is_floating)
-    if all(any(is_kind(t) for is_kind in numbers) for t in (a, b)):
-        return pa.int64() if pa.types.is_integer(a) and pa.types.is_integer(b) else pa.float64()
-    return pa.string()
+    return pa.float64() if all(any(is_kind(t) for is_kind in numbers) for t in (a, b)) else pa.string()
 
 
 def duplicate_rows(hashes: list[np.ndarray]) -> list[np.ndarray]:
