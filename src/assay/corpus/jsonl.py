@@ -3,7 +3,7 @@
 A plain file is cut into byte ranges, so one big file uses all cores; a compressed one is one stream. A block of flat,
 faultless lines goes straight from bytes to Arrow (pyarrow); any other is decoded line by line (msgspec), and a line in
 which something is wrong once more (json) to find out what. What comes out does not depend on where blocks are cut, save
-the last digits of integers of 16 digits and more in a column that also has fractions and text.
+how integers of 11 digits and more are spelt in a column that also has fractions and text.
 """
 
 import json
