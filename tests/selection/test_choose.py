@@ -232,7 +232,7 @@ def test_sampling_follows_the_importance_weights(temperature: float, size: int) 
 def test_sampling_becomes_top_when_cold_and_uniform_when_hot() -> None:
     rng = np.random.default_rng(0)
     scores, uniform = rng.normal(size=1000), rng.random(1000)
-    cold = Sample(temperature=1e-6).priorities(scores, uniform)
+    cold = Sample(temperature=1e-9).priorities(scores, uniform)
     np.testing.assert_array_equal(np.argsort(cold), np.argsort(scores))
     hot = Sample(temperature=1e9).priorities(scores, uniform)
     np.testing.assert_array_equal(np.argsort(hot), np.argsort(gumbels(uniform)))

@@ -201,11 +201,11 @@ class Selection(_Columns):
     kind = "selection"
 
     def facts(self) -> dict[str, str]:
-        counts = self.manifest.counts
-        return {
-            "documents": f"{counts['kept']:,} of {counts['in']:,}",
-            self.manifest.parameters["unit"]: human_count(self.manifest.summary["chosen"]),
-        }
+        counts, unit = self.manifest.counts, self.manifest.parameters["unit"]
+        facts = {"documents": f"{counts['kept']:,} of {counts['in']:,}"}
+        if unit != "documents":
+            facts["tokens" if unit == "share" else unit] = human_count(self.manifest.summary["chosen"])
+        return facts
 
     def repeats(self, part: int) -> np.ndarray:
         """How often each document of a part is seen [documents], int32."""

@@ -28,6 +28,20 @@ _BINARY: dict[type[exp.Expression], Callable[[Any, Any], Any]] = {
     exp.Sub: pc.subtract,
     exp.Mul: pc.multiply,
 }
+# What else a node may carry; anything not listed would change its meaning without our noticing.
+_OPTIONS = {
+    "this",
+    "expression",
+    "expressions",
+    "low",
+    "high",
+    "is_string",
+    "negate",
+    "ignore_nulls",
+    "table",
+    "db",
+    "catalog",
+}
 _FUNCTIONS: dict[type[exp.Expression], Callable[..., Any]] = {
     exp.Abs: pc.abs,
     exp.Ln: pc.ln,
@@ -106,7 +120,8 @@ class Expression:
     def _require_known(self, node: exp.Expression) -> None:
         simple = (exp.Column, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.Not, exp.Neg, exp.Div, exp.Mod)
         others = (exp.In, exp.Between, exp.Is, exp.Like)
-        if type(node) not in {*_BINARY, *_FUNCTIONS, *simple, *others}:
+        unknown = {key for key, value in node.args.items() if value} - _OPTIONS
+        if unknown or type(node) not in {*_BINARY, *_FUNCTIONS, *simple, *others}:
             raise InvalidParameterError(
                 f"`{self.text}` uses {node.sql()!r}, which is not supported. There are and, or, not, =, <>, <, <=, >, "
                 ">=, in, between, like, is null, + - * / %, abs, ln, sqrt, lower, length, coalesce, greatest, least."
@@ -142,7 +157,8 @@ class Expression:
             case exp.Is():
                 return pc.is_null(this) if isinstance(node.expression, exp.Null) else pc.equal(this, other)
             case exp.Like():
-                return pc.match_like(this, other.as_py())
+                found = pc.match_like(this, other.as_py())
+                return pc.invert(found) if node.args.get("negate") else found
             case _ if type(node) in _FUNCTIONS:
                 return _FUNCTIONS[type(node)](this, *child.get("expressions", []))
         return _BINARY[type(node)](this, other)

@@ -1,0 +1,222 @@
+"""`assay.select` and `assay.score` on small corpora: what is computed, what is found again, what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+import assay
+from assay.api import build, selecting
+from assay.artifacts.kinds import Corpus
+from assay.artifacts.workspace import Workspace
+from assay.errors import ArtifactError, InvalidParameterError
+from tests.conftest import make_documents, write_jsonl
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, workspace: Workspace) -> Corpus:
+    for k, topic in enumerate("abc"):
+        write_jsonl(tmp_path / f"pool-{topic}.jsonl", make_documents(60, seed=k, topic=topic))
+    return assay.read(tmp_path / "pool-*.jsonl", workspace=workspace)
+
+
+@pytest.fixture
+def target(tmp_path: Path, workspace: Workspace) -> Corpus:
+    return assay.read(
+        write_jsonl(tmp_path / "target.jsonl", make_documents(20, seed=9, topic="b")), workspace=workspace
+    )
+
+
+def sources(corpus: Corpus, selection: assay.Selection) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for k in range(corpus.num_parts):
+        names = corpus.table(k, ["source"])["source"].to_pylist()
+        for name, count in zip(names, selection.repeats(k), strict=True):
+            found[name] = found.get(name, 0) + int(count)
+    return {name: count for name, count in found.items() if count}
+
+
+def test_a_score_leads_to_the_target(corpus: Corpus, target: Corpus, workspace: Workspace) -> None:
+    scores = assay.score(corpus, assay.DSIR(smoothing=0.5), target=target, workspace=workspace)
+    selection = assay.select(
+        corpus, assay.Top(), scores=scores, by="dsir.per_ngram", budget="40 documents", workspace=workspace
+    )
+    assert sources(corpus, selection) == {"b": 40}
+
+
+@pytest.mark.parametrize(
+    ("budget", "unit", "expected"),
+    [
+        ("25 documents", "documents", 25),
+        ("10%", "share", None),
+        ("20kb", "bytes", 20_000),
+        ("3k tokens", "tokens", 3000),
+    ],
+)
+def test_every_unit_of_budget_is_met(
+    corpus: Corpus, workspace: Workspace, budget: str, unit: str, expected: int | None
+) -> None:
+    selection = assay.select(corpus, budget=budget, workspace=workspace)
+    lengths = assay.score(corpus, "length", workspace=workspace).to_table()
+    column = {"bytes": "length.bytes", "tokens": "length.tokens", "share": "length.tokens"}.get(unit)
+    costs = lengths[column].to_numpy() if column else [1] * 180
+    repeats = selection.to_table(["repeats"])["repeats"].to_numpy()
+    wanted = expected if expected is not None else 0.1 * sum(costs)
+    assert wanted <= (costs * repeats).sum() < wanted + max(costs)
+    assert repr(selection).startswith(f"Selection(uniform, documents {int((repeats > 0).sum())} of 180, ")
+
+
+def test_exact_token_counts_are_used_when_given(corpus: Corpus, workspace: Workspace) -> None:
+    tokens = assay.tokenize(corpus, vocab_size=400, workspace=workspace)
+    selection = assay.select(corpus, budget="5k tokens", tokens=tokens, workspace=workspace)
+    counted = 0
+    for k in range(corpus.num_parts):
+        _, starts = tokens.ids(k)
+        counted += int(((starts[1:] - starts[:-1]) * selection.repeats(k)).sum())
+    assert counted == selection.manifest.summary["chosen"] >= 5000
+
+
+def test_a_changed_decision_recomputes_no_score(corpus: Corpus, target: Corpus, workspace: Workspace) -> None:
+    scores = assay.score(corpus, "dsir", target=target, workspace=workspace)
+    lengths = assay.score(corpus, "length", workspace=workspace)
+    before = {p: p.stat().st_mtime_ns for s in (scores, lengths) for p in s.folder.rglob("*")}
+    for policy, budget, where in (
+        (assay.Top(), "2k tokens", None),
+        (assay.Sample(), "3k tokens", None),
+        (assay.Threshold(min=-1e9), "1k tokens", "length.words > 50"),
+    ):
+        assay.select(corpus, policy, scores=[scores, lengths], budget=budget, where=where, workspace=workspace)
+    assert {p: p.stat().st_mtime_ns for s in (scores, lengths) for p in s.folder.rglob("*")} == before
+
+
+def test_the_same_question_finds_the_same_selection_and_any_change_makes_another(
+    corpus: Corpus, target: Corpus, workspace: Workspace
+) -> None:
+    scores = [assay.score(corpus, "dsir", target=target, workspace=workspace)]
+    base = {
+        "scores": scores,
+        "budget": "2k tokens",
+        "by": "dsir.log_weight",
+        "seed": 0,
+        "where": None,
+        "max_repeats": 1,
+    }
+    first = assay.select(corpus, assay.Sample(), **base, workspace=workspace)
+    assert assay.select(corpus, assay.Sample(), **base, workspace=workspace).folder == first.folder
+    marks = {first.fingerprint}
+    for policy, change in (
+        (assay.Sample(temperature=2.0), {}),
+        (assay.Top(), {}),
+        (assay.Sample(), {"budget": "2001 tokens"}),
+        (assay.Sample(), {"by": "dsir.per_ngram"}),
+        (assay.Sample(), {"seed": 1}),
+        (assay.Sample(), {"where": "source = 'b'"}),
+        (assay.Sample(), {"max_repeats": 2}),
+    ):
+        marks.add(assay.select(corpus, policy, **(base | change), workspace=workspace).fingerprint)
+    assert len(marks) == 8
+
+
+@pytest.mark.parametrize(
+    ("policy", "options", "message"),
+    [
+        (assay.Top(), {}, "Policy 'top' goes by a score; pass scores=, or by= a corpus column."),
+        (
+            assay.Top(),
+            {"by": "qualty"},
+            "'qualty' is neither a column of the corpus nor a score. There are id, text, source",
+        ),
+        (assay.Uniform(), {"where": "sorce = 'a'"}, "Did you mean 'source'"),
+        (assay.Uniform(), {"max_repeats": 0}, r"`max_repeats` \(=0\) must be an integer ≥ 1"),
+        (assay.Uniform(), {"seed": -1}, r"`seed` \(=-1\) must be an integer ≥ 0"),
+        (assay.Uniform(), {"budget": "1G tokens"}, r"The budget is 1,000,000,000, but the documents .* hold only"),
+        (assay.Quota(by="licence"), {}, "'licence' is neither a column of the corpus nor a score"),
+    ],
+)
+def test_what_cannot_be_chosen_is_explained(
+    corpus: Corpus, workspace: Workspace, policy: object, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        assay.select(corpus, policy, **({"budget": "1k tokens"} | options), workspace=workspace)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "target", "message"),
+    [
+        ("dsri", None, r"`scorer` \(='dsri'\) must be one of dsir, length, overlap. Did you mean 'dsir'"),
+        ("dsir", None, "Scorer 'dsir' compares with a target; pass target=assay.read"),
+        ("dsir", {}, "`target` .* is empty"),
+    ],
+)
+def test_what_cannot_be_scored_is_explained(
+    corpus: Corpus, workspace: Workspace, scorer: str, target: object, message: str
+) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        assay.score(corpus, scorer, target=target, workspace=workspace)
+
+
+def test_a_target_without_words_is_refused(corpus: Corpus, tmp_path: Path, workspace: Workspace) -> None:
+    empty = assay.read(write_jsonl(tmp_path / "empty.jsonl", [{"id": "a", "text": " \n"}]), workspace=workspace)
+    with pytest.raises(InvalidParameterError, match="Target 'law' has no words"):
+        assay.score(corpus, "dsir", target={"law": empty}, workspace=workspace)
+
+
+def test_several_targets_have_columns_of_their_own(
+    corpus: Corpus, target: Corpus, tmp_path: Path, workspace: Workspace
+) -> None:
+    other = assay.read(write_jsonl(tmp_path / "c.jsonl", make_documents(20, seed=8, topic="c")), workspace=workspace)
+    scores = assay.score(corpus, "dsir", target={"bee": target, "sea": other}, workspace=workspace)
+    assert scores.column_names[3:] == ["dsir.log_weight.bee", "dsir.log_weight.sea"]
+    for name, source in (("bee", "b"), ("sea", "c")):
+        selection = assay.select(
+            corpus,
+            assay.Top(),
+            scores=scores,
+            by=f"dsir.log_weight.{name} / dsir.ngrams",
+            budget="20 documents",
+            workspace=workspace,
+        )
+        assert sources(corpus, selection) == {source: 20}
+
+
+def test_scores_and_selections_go_on_after_an_interruption_with_the_same_bytes(
+    corpus: Corpus, target: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def everything(workspace: Path) -> list[Path]:
+        scores = assay.score(corpus, "dsir", target=target, workspace=workspace)
+        selection = assay.select(corpus, assay.Top(), scores=scores, budget="2k tokens", workspace=workspace)
+        return [scores.folder, selection.folder]
+
+    expected = everything(tmp_path / "whole")
+    real = build._make_part
+    calls: list[int] = []
+
+    def failing(make: object, paths: list[Path], part: int) -> int:
+        calls.append(part)
+        if len(calls) in (2, 6):
+            raise KeyboardInterrupt
+        return real(make, paths, part)
+
+    monkeypatch.setattr(build, "_make_part", failing)
+    monkeypatch.setattr(build, "map_parts", lambda work, items: map(work, items))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            everything(tmp_path / "cut")
+    assert calls == [0, 1, 1, 2, 0, 1]
+    for folder, whole in zip(everything(tmp_path / "cut"), expected, strict=True):
+        assert folder.name == whole.name
+        for path in whole.glob("part-*"):
+            assert (folder / path.name).read_bytes() == path.read_bytes()
+
+
+def test_many_documents_are_judged_anew_instead_of_kept(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = assay.select(corpus, budget="2k tokens", seed=3, workspace=tmp_path / "kept")
+    monkeypatch.setattr(selecting, "_KEEP_ROWS", 10)
+    other = assay.select(corpus, budget="2k tokens", seed=3, workspace=tmp_path / "anew")
+    assert other.to_table().equals(expected.to_table())
+
+
+def test_artifacts_of_another_kind_are_refused(corpus: Corpus) -> None:
+    with pytest.raises(ArtifactError, match="holds a corpus, not a scores"):
+        assay.Scores(corpus.folder)
