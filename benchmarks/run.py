@@ -44,9 +44,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             print(f"{name} ...", flush=True)
             rows[name] = row = {"name": name, **ROWS[name](Path(folder)), "machine": _machine(), "date": _today()}
-            print(
-                f"  ours {row['ours']:.4g}, {row['peer_name']} {row['peer']:.4g} {row['unit']}, ratio {row['ratio']:.3g}"
-            )
+            print(f"  ours {row['ours']:.4g} {row['unit']}, {row['peer_name']} {row['peer']:.4g}: {row['ratio']:.3g}x")
     RESULTS.write_text(json.dumps([rows[name] for name in ROWS if name in rows], indent=1) + "\n", encoding="utf-8")
     print(f"Wrote {RESULTS}")
 

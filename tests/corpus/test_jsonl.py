@@ -13,7 +13,7 @@ from assay.artifacts.workspace import Workspace
 from assay.corpus import jsonl, parts
 from assay.corpus.failures import Failure, read_failures
 from assay.errors import InputError, SchemaError
-from tests.conftest import make_documents, write_jsonl
+from tests.conftest import make_documents, write_jsonl, write_parquet
 
 GOOD = b'{"id": "a", "text": "first"}'
 AFTER = b'{"id": "z", "text": "last"}'
@@ -377,3 +377,88 @@ def test_failures_survive_on_disk_as_they_were(tmp_path: Path) -> None:
     assert read_failures(tmp_path) == failures
     write_failures(tmp_path, "part", [])
     assert read_failures(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_a_suffix_in_capitals_is_the_same_suffix(tmp_path: Path, workspace: Workspace, suffix: str) -> None:
+    path = tmp_path / f"POOL.JSONL.{suffix.upper()}"
+    compress(suffix, GOOD, path)
+    assert [row["id"] for row in rows(assay.read(path, workspace=workspace))] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "expected"),
+    [
+        ({"text": "t", "original_text": "o"}, {}, {"text": "t", "original_text": "o"}),
+        (
+            {"text": "t", "original_text": "o", "body": "b"},
+            {"text": "body"},
+            {"text": "b", "original_text": "t", "original_original_text": "o"},
+        ),
+        ({"text": "t", "original_text": "o"}, {"text": "original_text"}, {"text": "o", "original_text": "t"}),
+        ({"text": "t", "key": "k", "id": "i"}, {"id": "key"}, {"id": "k", "text": "t", "original_id": "i"}),
+        ({"text": "t", "id": "i"}, {"text": "id", "id": "text"}, {"id": "t", "text": "i"}),
+    ],
+)
+@pytest.mark.parametrize("format", ["jsonl", "parquet", "lines"])
+def test_no_column_takes_the_place_of_another(
+    tmp_path: Path,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    format: str,
+    row: dict[str, Any],
+    options: dict[str, str],
+    expected: dict[str, Any],
+) -> None:
+    if format == "lines":
+        monkeypatch.setattr(jsonl, "_parse_flat", lambda *arguments: None)
+    write = write_parquet if format == "parquet" else write_jsonl
+    path = write(tmp_path / f"pool.{'parquet' if format == 'parquet' else 'jsonl'}", [row])
+    (found,) = rows(assay.read(path, workspace=workspace, **options))
+    assert found == {"id": found["id"], **expected}
+
+
+def test_with_duplicates_set_aside_the_counts_are_of_what_is_left(tmp_path: Path, workspace: Workspace) -> None:
+    documents = [{"id": "a", "text": "12345"}, {"id": "b", "text": "é"}, {"id": "a", "text": "123"}]
+    for path in (write_jsonl(tmp_path / "p.jsonl", documents), write_parquet(tmp_path / "p.parquet", documents)):
+        corpus = assay.read(path, max_failed_share=0.5, workspace=workspace)
+        assert (corpus.num_documents, corpus.num_bytes) == (2, 7)
+
+
+@pytest.mark.parametrize("bad", [1, 7, 29, 57, 104, 333, 998, 999])
+def test_the_share_that_a_message_advises_is_enough_and_not_much_more(
+    tmp_path: Path, workspace: Workspace, bad: int
+) -> None:
+    lines = [b"bad" if k < bad else b'{"id": "%d", "text": "x"}' % k for k in range(1000)]
+    path = tmp_path / "pool.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    with pytest.raises(InputError) as stopped:
+        assay.read(path, workspace=workspace)
+    advised = float(str(stopped.value).split("max_failed_share: ")[1].split()[0])
+    assert bad / 1000 <= advised < 1.1 * bad / 1000
+    assert assay.read(path, max_failed_share=bad / 1000, workspace=workspace).num_documents == 1000 - bad
+    assert assay.read(path, max_failed_share=advised, workspace=workspace).num_documents == 1000 - bad
+
+
+def test_a_message_about_a_file_of_which_nothing_is_left_does_not_advise_a_share(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    (tmp_path / "pool.jsonl").write_text("not json\n[]\n")
+    with pytest.raises(InputError) as stopped:
+        assay.read(tmp_path / "pool.jsonl", max_failed_share=1, workspace=workspace)
+    message = str(stopped.value)
+    assert "2 of 2 rows of 'pool' cannot be used (1 not_json, 1 not_an_object)" in message
+    assert message.endswith("None is left: check that `read` names the right files, and `format`, `text` and `id`.")
+
+
+def test_going_on_with_a_larger_share_reads_nothing_again(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(3):
+        (tmp_path / f"pool-{k}.jsonl").write_bytes(b'{"id": "%d", "text": "x"}\nbad\n' % k)
+    with pytest.raises(InputError, match="3 of 6 rows"):
+        assay.read(tmp_path / "pool-*.jsonl", workspace=workspace)
+    monkeypatch.setattr(jsonl, "read_range", None)
+    corpus = assay.read(tmp_path / "pool-*.jsonl", max_failed_share=0.5, workspace=workspace)
+    assert [row["id"] for row in rows(corpus)] == ["0", "1", "2"]
+    assert [(f.file, f.line) for f in read_failures(corpus.folder)] == [(f"pool-{k}.jsonl", 2) for k in range(3)]

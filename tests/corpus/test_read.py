@@ -5,11 +5,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import assay
 from assay.artifacts.workspace import Workspace
-from assay.corpus import jsonl, read, textfiles
+from assay.corpus import jsonl, parquet, read, textfiles
 from assay.errors import ArtifactError, InputError, InvalidParameterError, SchemaError
 from tests.conftest import make_documents, write_jsonl, write_parquet
 from tests.corpus.test_jsonl import rows
@@ -192,3 +193,135 @@ def test_asking_a_corpus_for_a_column_it_has_not_is_explained(tmp_path: Path, wo
     corpus = assay.read(write_jsonl(tmp_path / "pool.jsonl", make_documents(5)), workspace=workspace)
     with pytest.raises(SchemaError, match="Column 'sauce' is not in corpus 'pool'; .* Did you mean 'source'?"):
         corpus.table(0, ["sauce"])
+
+
+@pytest.mark.parametrize(
+    ("names", "format", "expected"),
+    [
+        (["README.md", "a.jsonl", "b.json"], "jsonl", ["a.jsonl", "b.json"]),
+        (["part-0", "part-1"], "jsonl", ["part-0", "part-1"]),
+        (["a.jsonl", "LICENSE", "a.jsonl.bz2"], None, ["a.jsonl"]),
+        (["a.txt", "LICENSE"], "text", ["LICENSE", "a.txt"]),
+        ([".hidden.txt", ".git/a.txt", "sub/b.txt"], None, ["sub/b.txt"]),
+    ],
+)
+def test_a_folder_stands_for_the_files_of_one_format(
+    tmp_path: Path, names: list[str], format: str | None, expected: list[str]
+) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert read.find_files(tmp_path, format) == [tmp_path / name for name in expected]
+
+
+@pytest.mark.parametrize("name", ["a.dat", "a.txt.gz", "a.parquet.zst"])
+def test_a_folder_in_which_no_name_tells_a_format_is_explained(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(
+        InputError, match=f"do not tell their format; the first is {name}. Pass format=, one of parquet"
+    ):
+        read.find_files(tmp_path)
+
+
+def test_an_empty_folder_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"No file matches '{tmp_path}'"):
+        read.find_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("pool.jsonl.zst", "pool"), ("data/*.jsonl", "data"), ("data", "data"), (".", "here"), ("*.jsonl", "here")],
+)
+def test_a_corpus_is_called_after_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, name: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert read._name(path) == read._name([path, "other"]) == name
+
+
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path, workspace: Workspace) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfmark\r\n\xef\xbb\xbf")
+    (tmp_path / "b.txt").touch()
+    (tmp_path / "c.txt").write_bytes(b"\xff\xfeU\0T\0F\0")
+    corpus = assay.read(tmp_path / "*.txt", max_failed_share=0.5, workspace=workspace)
+    assert rows(corpus) == [{"id": "a.txt", "text": "mark\r\n\ufeff"}]
+    assert corpus.manifest.counts == {"documents": 1, "failed": {"invalid_utf8": 1}, "empty_files": 1}
+
+
+def test_how_text_files_are_put_together_changes_no_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docs").mkdir()
+    for k, document in enumerate(make_documents(30)):
+        (tmp_path / "docs" / f"{k:02}.txt").write_text(document["text"])
+    whole = assay.read(tmp_path / "docs", workspace=tmp_path / "whole")
+    monkeypatch.setattr(textfiles, "_GROUP_BYTES", 2_000)
+    monkeypatch.setattr(textfiles, "_BATCH_FILES", 2)
+    cut = assay.read(tmp_path / "docs", workspace=tmp_path / "cut")
+    assert cut.num_parts > 3 and whole.num_parts == 1
+    assert rows(cut) == rows(whole)
+
+
+@pytest.mark.parametrize("format", ["parquet", "text"])
+def test_an_interrupted_read_of_other_formats_goes_on_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    monkeypatch.setattr(textfiles, "_GROUP_BYTES", 1)
+    for k in range(4):
+        documents: list[dict[str, Any]] = [*make_documents(20, seed=k, topic=f"t{k}"), {"id": "same", "text": "x"}]
+        if format == "parquet":
+            write_parquet(tmp_path / f"pool-{k}.parquet", documents)
+        else:
+            (tmp_path / f"pool-{k}.txt").write_bytes(documents[k]["text"].encode() + bytes([0xFF] * (k == 3)))
+    module, reader = {"parquet": (parquet, "scan"), "text": (textfiles, "read_group")}[format]
+    whole = assay.read(tmp_path / "pool-*", max_failed_share=0.3, workspace=tmp_path / "whole")
+    real, calls = getattr(module, reader), []
+
+    def failing(source: Any, folder: Path, prefix: str) -> dict[str, Any]:
+        calls.append(prefix)
+        if calls == ["part-00000", "part-00001", "part-00002"]:
+            raise KeyboardInterrupt("as from a person")
+        return real(source, folder, prefix)
+
+    monkeypatch.setattr(module, reader, failing)
+    monkeypatch.setattr(read, "map_parts", lambda work, items: map(work, items))
+    with pytest.raises(KeyboardInterrupt):
+        assay.read(tmp_path / "pool-*", max_failed_share=0.3, workspace=tmp_path / "cut")
+    resumed = assay.read(tmp_path / "pool-*", max_failed_share=0.3, workspace=tmp_path / "cut")
+    assert calls[3:] == ["part-00002", "part-00003"]
+    assert resumed.manifest.counts["failed"] == {"duplicate_id": 3} if format == "parquet" else {"invalid_utf8": 1}
+    assert tree(resumed.folder) == tree(whole.folder)
+
+
+def test_what_a_killed_read_left_half_written_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_jsonl(tmp_path / "pool.jsonl", [{"id": "a", "text": "x"}, {"id": "a", "text": "y"}])
+    with pytest.raises(InputError):
+        assay.read(path, workspace=tmp_path / "w")
+    (folder,) = (tmp_path / "w").glob("corpus-*")
+    dead = 2**22 + 1  # more than any process number
+    for half in (folder / f".part-00000-00000.parquet.{dead}.tmp", folder / "failed" / f".ids.parquet.{dead}.tmp"):
+        half.write_text("half")
+    corpus = assay.read(path, max_failed_share=0.5, workspace=tmp_path / "w")
+    assert corpus.folder == folder and not list(folder.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("name", ["pool.jsonl", "pool.jsonl.gz", "pool.jsonl.zst", "pool.txt", "pool.parquet"])
+def test_a_file_that_is_gone_when_its_turn_comes_is_named(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = tmp_path / name
+    if name.endswith(("gz", "zst")):
+        with pa.output_stream(str(path), compression="detect") as stream:
+            stream.write(b'{"id": "a", "text": "x"}')
+    else:
+        (write_parquet if name.endswith("parquet") else write_jsonl)(path, make_documents(2))
+    real = read._read_source
+
+    def too_late(reader: Any, folder: Path, item: Any) -> str:
+        path.unlink()
+        return real(reader, folder, item)
+
+    monkeypatch.setattr(read, "_read_source", too_late)
+    with pytest.raises(
+        InputError, match=f"{path} (is gone: it was there when reading began|cannot be read as Parquet)"
+    ):
+        assay.read(path, workspace=workspace)

@@ -64,3 +64,45 @@ def test_no_more_is_tested_on_than_the_limit(
     fit, heldout = split_holdout(target, 0.5, workspace)
     assert heldout.num_bytes <= target.num_bytes // 4
     assert len(ids(fit)) == 100
+
+
+def test_a_document_keeps_its_side_when_others_come(tmp_path: Path, target: assay.Corpus, workspace: Workspace) -> None:
+    """Only one side gives way: the hash below which a document is held out moves one way or the other."""
+    more = [*make_documents(200), *make_documents(77, seed=1, topic="new")]
+    larger = assay.read(write_jsonl(tmp_path / "larger.jsonl", more), workspace=workspace)
+    fit, heldout = map(ids, split_holdout(target, 0.3, workspace))
+    fit_larger, heldout_larger = map(ids, split_holdout(larger, 0.3, workspace))
+    moved = [fit & heldout_larger, heldout & fit_larger]
+    assert min(map(len, moved)) == 0 and max(map(len, moved)) < 20
+
+
+def test_the_sides_do_not_depend_on_parts(
+    tmp_path: Path, target: assay.Corpus, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(4):
+        write_jsonl(tmp_path / f"cut-{k}.jsonl", make_documents(200)[50 * k : 50 * (k + 1)])
+    cut = assay.read(tmp_path / "cut-*.jsonl", workspace=workspace)
+    assert cut.num_parts == 4
+    assert [rows(side) for side in split_holdout(cut, 0.3, workspace)] == [
+        [{"id": row["id"], "text": row["text"]} for row in rows(side)] for side in split_holdout(target, 0.3, workspace)
+    ]
+
+
+def test_documents_too_long_to_test_on_are_explained(
+    target: assay.Corpus, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split, "MAX_HOLDOUT_BYTES", 300)
+    for hold_out in (lambda: split_holdout(target, 0.3, workspace), lambda: limit_holdout(target, workspace)):
+        with pytest.raises(
+            InvalidParameterError, match="The first two documents of 'target' to test on are longer than"
+        ):
+            hold_out()
+
+
+def test_one_document_is_too_few_to_test_on(tmp_path: Path, workspace: Workspace) -> None:
+    one = assay.read(write_jsonl(tmp_path / "one.jsonl", make_documents(1)), workspace=workspace)
+    with pytest.raises(InvalidParameterError, match="'one' has one document; at least 2 are needed to test on"):
+        limit_holdout(one, workspace)
+    with pytest.raises(InvalidParameterError) as refused:
+        split_holdout(one, 0.5, workspace)
+    assert str(refused.value).startswith("`holdout` (=0.5) leaves 1 and 0 of the 1 documents of 'one'; it must leave 1")

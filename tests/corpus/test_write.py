@@ -1,9 +1,13 @@
 """Chosen documents on disk, for others to read."""
 
 import json
+import os
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -106,3 +110,102 @@ def test_an_interrupted_write_leaves_the_old_folder_as_it_was(
     with pytest.raises(OSError, match="No space left"):
         assay.write(corpus, selection, to, format="jsonl")
     assert {path.name: path.read_bytes() for path in to.iterdir()} == before
+    assert not list(tmp_path.glob(".chosen*"))
+
+
+def test_a_write_that_cannot_take_the_old_place_puts_the_old_folder_back(
+    tmp_path: Path, corpus: Corpus, selection: Selection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = tmp_path / "chosen"
+    assay.write(corpus, selection, to)
+    before = {path.name: path.read_bytes() for path in to.iterdir()}
+    real = os.rename
+
+    def second_fails(source: Path, target: Path) -> None:
+        if target == to and ".old." not in source.name:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", second_fails)
+    with pytest.raises(KeyboardInterrupt):
+        assay.write(corpus, selection, to, format="jsonl")
+    assert {path.name: path.read_bytes() for path in to.iterdir()} == before
+    assert not list(tmp_path.glob(".chosen*"))
+
+
+def test_what_a_killed_write_left_gets_into_no_later_one(tmp_path: Path, corpus: Corpus, selection: Selection) -> None:
+    to = tmp_path / "chosen"
+    for process in (os.getpid(), 2**22 + 1):
+        half = tmp_path / f".chosen.{process}.tmp"
+        half.mkdir()
+        (half / "part-00001.parquet").write_text("of another selection")
+    mine = tmp_path / f".other.{2**22 + 1}.tmp"
+    mine.touch()
+    assay.write(corpus, selection, to)
+    assert sorted(path.name for path in to.iterdir()) == ["_manifest.json", "part-00000.parquet", "part-00002.parquet"]
+    assert sorted(path.name for path in tmp_path.glob(".*")) == [mine.name]
+
+
+def test_files_put_beside_an_export_are_not_deleted(tmp_path: Path, corpus: Corpus, selection: Selection) -> None:
+    to = tmp_path / "chosen"
+    assay.write(corpus, selection, to)
+    (to / ".DS_Store").touch()
+    assay.write(corpus, selection, to)
+    (to / "notes.txt").write_text("mine")
+    with pytest.raises(
+        ArtifactError, match="would be replaced, but holds 'notes.txt', which `assay write` did not put"
+    ):
+        assay.write(corpus, selection, to)
+    assert (to / "notes.txt").read_text() == "mine"
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path, corpus: Corpus, selection: Selection) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for _ in range(2):
+        assay.write(corpus, selection, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert pq.read_table(tmp_path / "real").to_pylist() == chosen(corpus, selection)
+
+
+def test_every_line_is_json_whatever_the_columns_hold(tmp_path: Path, workspace: Workspace) -> None:
+    table = pa.table(
+        {
+            "id": ["a"],
+            "text": ["é\u2028\x00"],
+            "nan": [float("nan")],
+            "when": [datetime(2020, 1, 2, tzinfo=UTC)],
+            "exact": [Decimal("1.10")],
+            "raw": [b"\xff"],
+            "meta": [{"k": [1.5, None, float("inf")]}],
+        }
+    )
+    pq.write_table(table, tmp_path / "pool.parquet")
+    corpus = assay.read(tmp_path / "pool.parquet", workspace=workspace)
+    selection = assay.select(corpus, budget="1 documents", workspace=workspace)
+    assay.write(corpus, selection, tmp_path / "chosen", format="jsonl")
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    (line,) = (tmp_path / "chosen/part-00000.jsonl").read_bytes().removesuffix(b"\n").split(b"\n")
+    assert json.loads(line, parse_constant=refuse) == {
+        "id": "a",
+        "text": "é\u2028\x00",
+        "nan": None,
+        "when": "2020-01-02T00:00:00Z",
+        "exact": "1.10",
+        "raw": "/w==",
+        "meta": {"k": [1.5, None, None]},
+    }
+
+
+def test_rows_that_were_set_aside_are_not_written(tmp_path: Path, workspace: Workspace) -> None:
+    documents: list[dict[str, Any]] = [dict(document) for document in make_documents(30)]
+    documents[3]["text"], documents[9]["id"], documents[20]["id"] = None, None, "w-2"
+    pq.write_table(pa.Table.from_pylist(documents), tmp_path / "pool.parquet", row_group_size=4)
+    corpus = assay.read(tmp_path / "pool.parquet", max_failed_share=0.2, workspace=workspace)
+    selection = assay.select(corpus, budget="27 documents", workspace=workspace)
+    assay.write(corpus, selection, tmp_path / "chosen")
+    good = [document for k, document in enumerate(documents) if k not in (3, 9, 20)]
+    assert pq.read_table(tmp_path / "chosen").to_pylist() == good

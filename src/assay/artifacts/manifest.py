@@ -1,5 +1,6 @@
 """manifest.json: written last, so an artifact that has one is whole."""
 
+import glob
 import json
 import os
 import platform
@@ -92,9 +93,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Deletes temporary files and folders whose process is gone, as a killed run leaves them."""
-    for path in folder.glob(".*.*.tmp"):
+def remove_abandoned(folder: Path, name: str | None = None) -> None:
+    """Deletes temporary files and folders (those that stand for `name`) whose process is gone, left by a killed run."""
+    for path in folder.glob(f".{'*' if name is None else glob.escape(name)}.*.tmp"):
         pid = path.name.split(".")[-2]
         if pid.isdigit() and not _is_alive(int(pid)):
             if path.is_dir():

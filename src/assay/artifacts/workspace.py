@@ -53,17 +53,17 @@ class Workspace:
         )
 
     def file_fingerprint(self, path: Path) -> str:
-        """Content hash of a file; remembered for as long as its size and modification time stay the same."""
+        """Content hash of a file; remembered for as long as its size and its times of change stay the same."""
+        path = path.absolute()
         stat = path.stat()
-        state = [stat.st_size, stat.st_mtime_ns]
-        known = self._known_files()
-        entry = known.get(str(path))
-        if entry is None or entry[:2] != state:
+        state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]  # a copy may keep the second, but not the third
+        entry = self._known_files().get(str(path))
+        if entry is None or entry[:-1] != state:
             entry = [*state, file_fingerprint(path)]
             make_folder(self.root)
             with atomic_path(self.root / _FILES) as temporary:
                 temporary.write_text(json.dumps(self._known_files() | {str(path): entry}), encoding="utf-8")
-        return entry[2]
+        return entry[-1]
 
     def _known_files(self) -> dict[str, list[Any]]:
         try:
@@ -94,7 +94,8 @@ class Draft:
     def start(self) -> None:
         """Makes the folder, or takes up the one that an interrupted run left."""
         make_folder(self.folder)
-        remove_abandoned(self.folder)
+        for folder in (self.folder, *(path for path in self.folder.iterdir() if path.is_dir())):
+            remove_abandoned(folder)
 
     def finish(self, **content: Any) -> Manifest:
         """Writes the manifest, after which the artifact is whole."""

@@ -1,5 +1,6 @@
 """Rows that could not be read: kept aside with file, line and reason, counted, and a reason to stop when too many."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -62,7 +63,7 @@ def write_failures(folder: Path, name: str, failures: list[Failure]) -> None:
 
 
 def read_failures(folder: Path) -> list[Failure]:
-    """All rows that were set aside while the corpus in `folder` was read, in file order."""
+    """All rows that were set aside while the corpus in `folder` was read: in file order, duplicate ids last."""
     files = sorted((folder / FAILED_FOLDER).glob("*.parquet"))
     return [Failure(**row) for file in files for row in pq.read_table(file).to_pylist()]
 
@@ -75,15 +76,19 @@ def check_failed_share(
     The message counts the failures by reason, shows the first few with file and line, and says where all of them are.
     """
     failed = counts.total()
-    if failed == 0 or (num_documents and failed <= max_failed_share * (num_documents + failed)):
+    share = failed / max(1, num_documents + failed)
+    if failed == 0 or (num_documents and share <= max_failed_share):
         return
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
     examples = "".join(f"\n  {describe(f)}" for f in _first(read_failures(folder)))
-    share = failed / (num_documents + failed)
+    if num_documents:
+        enough = f"max_failed_share: {_round_up(share):g} (now {max_failed_share:g})"
+        way_out = f"Mend them, or set them aside and go on with {enough}."
+    else:
+        way_out = "None is left: check that `read` names the right files, and `format`, `text` and `id`."
     raise InputError(
         f"{failed:,} of {num_documents + failed:,} rows of {name!r} cannot be used ({reasons}):{examples}\n"
-        f"They are kept in {folder / FAILED_FOLDER}. Mend them, or set them aside and go on with "
-        f"max_failed_share: {max(share * 1.01, 1e-6):.2g} (now {max_failed_share:g})."
+        f"They are kept in {folder / FAILED_FOLDER}. {way_out}"
     )
 
 
@@ -91,6 +96,12 @@ def describe(failure: Failure) -> str:
     """ "pool.jsonl, line 17: is not JSON (trailing characters)"."""
     place = failure.file if failure.line == 0 else f"{failure.file}, line {failure.line:,}"
     return f"{place}: {REASONS[failure.reason]}" + (f" ({failure.detail})" if failure.detail else "")
+
+
+def _round_up(share: float) -> float:
+    """The next number of two significant digits that is no smaller; 0.1234 gives 0.13."""
+    scale = 10.0 ** (1 - math.floor(math.log10(share)))
+    return math.ceil(share * scale) / scale
 
 
 def _first(failures: list[Failure]) -> Iterable[Failure]:

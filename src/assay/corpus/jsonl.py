@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from assay.corpus.failures import Failure, write_failures
-from assay.corpus.parts import PartWriter
+from assay.corpus.parts import PartWriter, renamed
 
 RANGE_BYTES = 64 << 20
 _BLOCK_BYTES = 8 << 20
@@ -52,7 +52,7 @@ class Source(NamedTuple):
 def cut(path: Path) -> list[tuple[int, int | None, int]]:
     """(start, end, number of the first line) of the ranges that `path` is read in; ends are at line ends."""
     size = path.stat().st_size
-    if path.suffix in _COMPRESSIONS or size <= RANGE_BYTES:
+    if path.suffix.lower() in _COMPRESSIONS or size <= RANGE_BYTES:
         return [(0, None, 1)]
     ranges: list[tuple[int, int | None, int]] = []
     start, line = 0, 1
@@ -147,7 +147,7 @@ def _raw_blocks(source: Source, failures: list[Failure]) -> Iterator[bytes]:
 
 
 def _open(source: Source, position: int) -> Any:
-    compression = _COMPRESSIONS.get(source.path.suffix)
+    compression = _COMPRESSIONS.get(source.path.suffix.lower())
     if compression is None:
         stream = open(source.path, "rb")  # noqa: SIM115 (the caller closes it)
         stream.seek(source.start + position)
@@ -190,7 +190,9 @@ def _parse_flat(block: bytes, first_line: int, num_lines: int, source: Source) -
         ids = pa.array([f"{source.label}:{n}" for n in range(first_line, first_line + num_lines)], pa.string())
     else:
         ids = table[source.id_key].cast(pa.string())
-    others = {_renamed(name): table[name] for name in table.column_names if name not in needed}
+    others = {
+        renamed(name, source.text_key, source.id_key): table[name] for name in table.column_names if name not in needed
+    }
     return pa.table({"id": ids, "text": table[source.text_key], **others})
 
 
@@ -269,13 +271,8 @@ def _to_table(rows: list[dict[str, Any]], numbers: Sequence[int], source: Source
     keys = dict.fromkeys(key for row in rows for key in row)
     for key in keys:
         if key not in (source.text_key, source.id_key):
-            columns[_renamed(key)] = _to_array([row.get(key) for row in rows])
+            columns[renamed(key, source.text_key, source.id_key)] = _to_array([row.get(key) for row in rows])
     return pa.table(columns)
-
-
-def _renamed(key: str) -> str:
-    """A column's name in the corpus, where `id` and `text` are taken."""
-    return f"original_{key}" if key in ("id", "text") else key
 
 
 def _to_array(values: list[Any]) -> pa.Array:

@@ -1,5 +1,6 @@
 """Writing documents into the Parquet parts of a corpus."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,10 @@ class PartWriter:
         self._tokens = 0
 
     def add(self, table: pa.Table, lines: Sequence[int]) -> None:
-        """Adds documents with at least `id` and `text`; `lines` says on which line of its file each stands."""
+        """Adds documents with at least `id` and `text`; `lines` says on which line of its file each stands.
+
+        Where each document is a file of its own, any consecutive numbers will do.
+        """
         data = utf8(table["text"])
         self._tokens += estimate_tokens(data)
         self._pending.append(table)
@@ -97,6 +101,15 @@ def line_of(part: dict[str, Any], row: int) -> int:
         return part["first_row"] + row + 1
     start, line = max(entry for entry in part["lines"] if entry[0] <= row)
     return line + row - start
+
+
+def renamed(column: str, text: str, id_column: str | None) -> str:
+    """What a source's column is called in the corpus: `original_id`, `original_text` where those names are taken.
+
+    A column that has such a name already gets the prefix once more, so no two become one.
+    """
+    taken = {"id", "text"} - {text, id_column}
+    return f"original_{column}" if re.sub("^(original_)+", "", column) in taken else column
 
 
 def unify_schemas(schemas: list[pa.Schema]) -> pa.Schema:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.manifest import Manifest, atomic_path
@@ -18,7 +19,7 @@ from assay.artifacts.workspace import Draft, Workspace
 from assay.corpus import jsonl, parquet, textfiles
 from assay.corpus.engine import map_parts
 from assay.corpus.failures import Failure, check_failed_share, describe, read_failures, write_failures
-from assay.corpus.parts import duplicate_rows, line_of, unify_schemas
+from assay.corpus.parts import duplicate_rows, line_of, renamed, unify_schemas
 from assay.errors import InputError, SchemaError, check, check_choice, check_number
 from assay.kernels.arrow import utf8
 from assay.kernels.hashing import hash_strings
@@ -28,10 +29,9 @@ VERSION = 1
 FORMATS = ("parquet", "jsonl", "text")
 _SUFFIXES = {
     "parquet": (".parquet", ".pq"),
-    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "jsonl": tuple(s + c for s in (".jsonl", ".ndjson", ".json") for c in ("", ".gz", ".zst", ".zstd")),
     "text": (".txt", ".md", ".rst", ".text", ".tex", ".html", ".htm", ".py"),
 }
-_COMPRESSED = (".gz", ".zst", ".zstd")
 
 
 def read_corpus(
@@ -83,8 +83,7 @@ def find_files(read: str | Path | Sequence[str | Path], format: str | None = Non
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(path)))
-            found = [p for p in found if format == "text" or _kind(p) is not None]
+            found = _in_folder(path, format)
         elif path.exists():
             found = [path]
         else:
@@ -93,6 +92,24 @@ def find_files(read: str | Path | Sequence[str | Path], format: str | None = Non
             raise InputError(f"No file matches {str(pattern)!r} (looked in {Path.cwd()}). Check `read`.")
         files |= dict.fromkeys(found)
     return list(files)
+
+
+def _in_folder(folder: Path, format: str | None) -> list[Path]:
+    """The files below a folder that are not hidden: those of `format`, or of any known one when it is not given."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(folder)))
+    if format == "text":
+        return files
+    if format is not None:
+        return [path for path in files if _kind(path) == format] or files
+    known = [path for path in files if _kind(path) is not None]
+    if files and not known:
+        raise InputError(
+            f"The names of the files in {folder} do not tell their format; the first is {files[0].name}. "
+            f"Pass format=, one of {', '.join(FORMATS)}."
+        )
+    if len(known) < len(files):
+        note(f"{len(files) - len(known)} file(s) in {folder} left out: their names do not tell their format")
+    return known
 
 
 def _read_jsonl(
@@ -128,7 +145,7 @@ def _read_parquet(
     for file, label in zip(files, labels, strict=True):
         pieces = parquet.cut(file)
         sources += [parquet.Source(file, label, groups, row, text, id_column) for groups, row in pieces]
-        sizes += [file.stat().st_size // len(pieces)] * len(pieces)
+        sizes += [file.stat().st_size // max(1, len(pieces))] * len(pieces)
     schema, columns = _place_schema([schema for _, schema in checked], text, id_column)
     draft.parameters = draft.parameters | {"columns": columns}
     return _ingest(draft, sources, sizes, parquet.scan, max_failed_share, empty, schema)
@@ -183,7 +200,8 @@ def _read_source(read: Callable[..., dict[str, Any]], folder: Path, item: tuple[
     try:
         result = read(source, folder, prefix)
     except FileNotFoundError as error:
-        raise InputError(f"{error.filename} is gone: it was there when reading began.") from error
+        path = error.filename or source.path  # pyarrow's own openers do not tell
+        raise InputError(f"{path} is gone: it was there when reading began.") from error
     result["seconds"] = time.thread_time() - started
     with atomic_path(folder / f"{prefix}.json") as path:
         path.write_text(json.dumps(result), encoding="utf-8")
@@ -198,13 +216,14 @@ def _set_duplicates_aside(draft: Draft, parts: list[dict[str, Any]], schema: dic
     for k, rows in enumerate(duplicates):
         if not len(rows):
             continue
-        ids = corpus.table(k, ["id"])["id"].take(pa.array(rows)).to_pylist()
+        repeated = corpus.table(k, ["id", "text"]).take(pa.array(rows))
         stored = np.setdiff1d(np.arange(parts[k]["rows"] + len(parts[k].get("skip", []))), parts[k].get("skip", []))
-        for row, name in zip(rows, ids, strict=True):
+        for row, name in zip(rows, repeated["id"].to_pylist(), strict=True):
             line = line_of(parts[k], int(stored[row]))
             failures.append(Failure(parts[k]["label"], line, "duplicate_id", f"id {name!r}", str(name).encode()))
         parts[k]["skip"] = sorted({*parts[k].get("skip", []), *(int(stored[row]) for row in rows)})
         parts[k]["rows"] -= len(rows)
+        parts[k]["text_bytes"] -= pc.sum(pc.binary_length(repeated["text"])).as_py()
     write_failures(draft.folder, "ids", failures)
     return len(failures)
 
@@ -248,7 +267,7 @@ def _place_schema(schemas: list[dict[str, str]], text: str, id_column: str) -> t
         for stored, kind in other.items():
             if stored in (text, id_column):
                 continue
-            name = f"original_{stored}" if stored in ("id", "text") else stored
+            name = renamed(stored, text, id_column)
             if name != stored:
                 columns[name] = stored
             if schema.setdefault(name, kind) != kind:
@@ -264,10 +283,7 @@ def _one(name: str, kind: str) -> pa.Schema:
 
 
 def _kind(path: Path) -> str | None:
-    name = path.name.lower()
-    for suffix in _COMPRESSED:
-        name = name.removesuffix(suffix)
-    return next((kind for kind, suffixes in _SUFFIXES.items() if name.endswith(suffixes)), None)
+    return next((kind for kind, suffixes in _SUFFIXES.items() if path.name.lower().endswith(suffixes)), None)
 
 
 def _format_of(files: list[Path]) -> str:
@@ -300,9 +316,9 @@ def _labels(files: list[Path]) -> list[str]:
 
 
 def _name(read: str | Path | Sequence[str | Path]) -> str:
-    first = Path(read if isinstance(read, str | Path) else read[0])
+    first = Path(read if isinstance(read, str | Path) else read[0]).absolute()
     stem = first.name.split(".")[0]
-    return first.parent.name or "corpus" if set(stem) & set("*?[") else stem
+    return (first.parent.name if set(stem) & set("*?[") else stem) or "corpus"
 
 
 def _is_hidden(path: Path) -> bool:

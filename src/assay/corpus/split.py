@@ -26,7 +26,7 @@ def split_holdout(corpus: Corpus, share: float, workspace: Workspace) -> tuple[C
     are tested on; held-out documents beyond that are used for nothing.
 
     Raises:
-        InvalidParameterError: share outside (0, 1), or fewer than two documents on one side.
+        InvalidParameterError: share outside (0, 1), no document to fit on, or fewer than two to test on.
     """
     check_number("holdout", share, "a share above 0 and below 1", lambda x: 0 < x < 1)
     num_held = round(share * corpus.num_documents)
@@ -38,24 +38,27 @@ def split_holdout(corpus: Corpus, share: float, workspace: Workspace) -> tuple[C
         )
     table = _whole(corpus)
     order = _hash_order(table)
-    held, fit = np.sort(order[:num_held]), np.sort(order[num_held:])
+    fit = table.take(pa.array(np.sort(order[num_held:])))
+    held = _limited(table, order[:num_held], corpus.name)
     return (
-        _store(table.take(pa.array(fit)), corpus, "fit", {"holdout": share, "side": "fit"}, workspace),
-        _store(
-            _limited(table, order[:num_held], held), corpus, "heldout", {"holdout": share, "side": "test"}, workspace
-        ),
+        _store(fit, corpus, "fit", {"holdout": share, "side": "fit"}, workspace),
+        _store(held, corpus, "heldout", {"holdout": share, "side": "test"}, workspace),
     )
 
 
 def limit_holdout(corpus: Corpus, workspace: Workspace) -> Corpus:
-    """`corpus`, or when it is larger than 16 MB as many of its documents, drawn by the hash of their ids."""
+    """`corpus`, or when it is larger than 16 MB as many of its documents, drawn by the hash of their ids.
+
+    Raises:
+        InvalidParameterError: fewer than two documents to test on.
+    """
     if corpus.num_documents < 2:
         raise InvalidParameterError(f"{corpus.name!r} has one document; at least 2 are needed to test on.")
     if corpus.num_bytes <= MAX_HOLDOUT_BYTES:
         return corpus
     table = _whole(corpus)
-    order = _hash_order(table)
-    return _store(_limited(table, order, np.sort(order)), corpus, "heldout", {"side": "test"}, workspace)
+    held = _limited(table, _hash_order(table), corpus.name)
+    return _store(held, corpus, "heldout", {"side": "test"}, workspace)
 
 
 def _whole(corpus: Corpus) -> pa.Table:
@@ -67,10 +70,16 @@ def _hash_order(table: pa.Table) -> np.ndarray:
     return np.argsort(hash_strings(ids.data, ids.offsets), kind="stable")
 
 
-def _limited(table: pa.Table, order: np.ndarray, rows: np.ndarray) -> pa.Table:
+def _limited(table: pa.Table, order: np.ndarray, name: str) -> pa.Table:
+    """The first rows in `order` that fit into 16 MB together, in the order of the table."""
     sizes = np.diff(utf8(table["text"]).offsets)
     taken = order[np.cumsum(sizes[order]) <= MAX_HOLDOUT_BYTES]
-    return table.take(pa.array(rows if len(taken) == len(rows) else np.sort(taken)))
+    if len(taken) < 2:
+        raise InvalidParameterError(
+            f"The first two documents of {name!r} to test on are longer than {MAX_HOLDOUT_BYTES / 1e6:.0f} MB "
+            "together, which is all that is tested on. Cut them into shorter ones."
+        )
+    return table.take(pa.array(np.sort(taken)))
 
 
 def _store(table: pa.Table, source: Corpus, side: str, parameters: dict[str, object], workspace: Workspace) -> Corpus:

@@ -32,7 +32,10 @@ def group(files: list[tuple[Path, str]]) -> list[Source]:
 
 
 def read_group(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
-    """Reads one group into parts `prefix-*.parquet`; a file that is not UTF-8 goes to failed/."""
+    """Reads one group into parts `prefix-*.parquet`; a file that is not UTF-8 goes to failed/.
+
+    A byte order mark is left out.
+    """
     writer = PartWriter(folder, prefix, prefix)
     failures: list[Failure] = []
     for start in range(0, len(source.files), _BATCH_FILES):
@@ -40,13 +43,12 @@ def read_group(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
         for path, label in source.files[start : start + _BATCH_FILES]:
             raw = path.read_bytes()
             try:
-                texts.append(raw.decode())
+                texts.append(raw.decode("utf-8-sig"))
                 ids.append(label)
             except UnicodeDecodeError as error:
                 failures.append(Failure(label, 0, "invalid_utf8", f"byte {error.start + 1}: {error.reason}", raw))
         if texts:
-            writer.add(
-                pa.table({"id": pa.array(ids, pa.string()), "text": pa.array(texts, pa.string())}), [1] * len(ids)
-            )
+            table = pa.table({"id": pa.array(ids, pa.string()), "text": pa.array(texts, pa.string())})
+            writer.add(table, range(start, start + len(ids)))
     write_failures(folder, prefix, failures)
     return writer.finish(failures)

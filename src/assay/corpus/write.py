@@ -1,13 +1,15 @@
 """Writing chosen documents as Parquet or JSON lines, for any trainer to read."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,32 +22,59 @@ from assay.progress import step
 
 FORMATS = {"parquet": ".parquet", "jsonl": ".jsonl", "jsonl.zst": ".jsonl.zst"}
 _ROW_GROUP_ROWS = 16_384
+_encoder = msgspec.json.Encoder(enc_hook=str)  # NaN, which JSON does not know, becomes null
 
 
 def write_selection(corpus: Corpus, selection: Selection, to: Path, format: str) -> Manifest:
     """Writes every chosen document, with all its columns, as often as it is to be seen.
 
     One file for each part of the corpus that has a chosen document, in corpus order. The folder appears when it is
-    whole; one that Assay wrote before is replaced, any other that is not empty is refused.
+    whole; one that Assay wrote before is replaced, any other that is not empty is refused. In JSON lines, NaN is
+    null and bytes are base64.
 
     Raises:
         ArtifactError: the folder holds something else.
     """
     check_choice("format", format, FORMATS)
+    to = to.resolve()  # where a link leads to, so that the link stays
     _check_replaceable(to)
-    draft = to.with_name(f".{to.name}.{os.getpid()}.tmp")
-    remove_abandoned(to.parent)
-    draft.mkdir(parents=True, exist_ok=True)
-    parts = range(corpus.num_parts)
-    entries: list[dict[str, Any]] = []
-    with step(f"write {to.name}", selection.manifest.counts["kept"], "documents") as advance:
-        for entry in map_parts(partial(_write_part, corpus, selection, draft, format), parts):
-            if entry is not None:
-                entries.append(entry)
-                advance(entry["documents"])
-    manifest = Manifest(
+    remove_abandoned(to.parent, to.name)
+    with _replacing(to) as draft:
+        entries: list[dict[str, Any]] = []
+        with step(f"write {to.name}", selection.manifest.counts["kept"], "documents") as advance:
+            for entry in map_parts(partial(_write_part, corpus, selection, draft, format), range(corpus.num_parts)):
+                if entry is not None:
+                    entries.append(entry)
+                    advance(entry["documents"])
+        manifest = _manifest(corpus, selection, to.name, format, entries)
+        manifest.save(draft, EXPORT_MANIFEST)
+    return manifest
+
+
+@contextmanager
+def _replacing(to: Path) -> Iterator[Path]:
+    """A new folder beside `to` that takes its place when the block ends well, and is removed when it does not."""
+    draft, old = (to.with_name(f".{to.name}.{mark}{os.getpid()}.tmp") for mark in ("", "old."))
+    for folder in (draft, old):  # a killed process may have had this one's number, as in a container
+        shutil.rmtree(folder, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        if to.exists():
+            os.rename(to, old)
+        os.rename(draft, to)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        if old.exists() and not to.exists():
+            os.rename(old, to)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _manifest(corpus: Corpus, selection: Selection, name: str, format: str, entries: list[dict[str, Any]]) -> Manifest:
+    return Manifest(
         kind="export",
-        name=to.name,
+        name=name,
         fingerprint=selection.fingerprint,
         version=1,
         parameters={"format": format},
@@ -55,11 +84,6 @@ def write_selection(corpus: Corpus, selection: Selection, to: Path, format: str)
         counts=selection.manifest.counts,
         summary=selection.manifest.summary,
     )
-    manifest.save(draft, EXPORT_MANIFEST)
-    if to.exists():
-        shutil.rmtree(to)
-    os.rename(draft, to)
-    return manifest
 
 
 def _write_part(corpus: Corpus, selection: Selection, to: Path, format: str, part: int) -> dict[str, Any] | None:
@@ -88,7 +112,7 @@ def _write_parquet(batches: Iterator[pa.RecordBatch], path: Path) -> int:
     rows = 0
     first = next(batches)
     with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
-        for batch in (first, *batches):
+        for batch in chain([first], batches):
             writer.write_batch(batch, row_group_size=_ROW_GROUP_ROWS)
             rows += len(batch)
     return rows
@@ -99,8 +123,7 @@ def _write_jsonl(batches: Iterator[pa.RecordBatch], path: Path, format: str) -> 
     compression = "zstd" if format.endswith(".zst") else None
     with pa.output_stream(str(path), compression=compression) as stream:
         for batch in batches:
-            lines = [json.dumps(row, ensure_ascii=False, default=str) for row in batch.to_pylist()]
-            stream.write(("\n".join(lines) + "\n").encode())
+            stream.write(_encoder.encode_lines(batch.to_pylist()))
             rows += len(batch)
     return rows
 
@@ -111,10 +134,17 @@ def _check_replaceable(to: Path) -> None:
     if not to.is_dir():
         raise ArtifactError(f"{to} is a file; `to` must be a folder.")
     try:
-        kind = Manifest.load(to).kind
+        manifest = Manifest.load(to)
     except ArtifactError:
-        kind = "folder"
-    if kind != "export":
+        manifest = None
+    if manifest is None or manifest.kind != "export":
         raise ArtifactError(
             f"{to} is not empty and was not written by `assay write`. Choose another folder, or empty it."
+        )
+    seen = {path.name for path in to.iterdir() if not path.name.startswith(".")}
+    foreign = seen - {EXPORT_MANIFEST, *(part["file"] for part in manifest.parts)}
+    if foreign:
+        raise ArtifactError(
+            f"{to} would be replaced, but holds {min(foreign)!r}, which `assay write` did not put there. "
+            "Move it away, or choose another folder."
         )
