@@ -74,9 +74,10 @@ class Manifest:
         for part in manifest.parts:
             file = folder / part["file"]
             if not file.exists() or file.stat().st_size != part["bytes"]:
+                is_source = Path(part["file"]).is_absolute()  # Parquet that is read in place
+                way_out = "Restore it, or read the corpus again" if is_source else f"Delete {folder}"
                 raise ArtifactError(
-                    f"{file} is missing or is not the {part['bytes']} bytes long that {path} says. "
-                    f"{'Restore the file or read the corpus again' if file.is_absolute() else f'Delete {folder}'}."
+                    f"{file} is missing or is not the {part['bytes']} bytes long that {path} says. {way_out}."
                 )
         return manifest
 
