@@ -75,7 +75,7 @@ class Manifest:
             file = folder / part["file"]
             if not file.exists() or file.stat().st_size != part["bytes"]:
                 is_source = Path(part["file"]).is_absolute()  # Parquet that is read in place
-                way_out = "Restore it, or read the corpus again" if is_source else f"Delete {folder}"
+                way_out = "Restore the file or read the corpus again" if is_source else f"Delete {folder}"
                 raise ArtifactError(
                     f"{file} is missing or is not the {part['bytes']} bytes long that {path} says. {way_out}."
                 )
