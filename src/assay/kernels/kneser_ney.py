@@ -17,19 +17,20 @@ _SMALL = 48
 
 
 @njit(nogil=True, cache=True)
-def ngram_keys(tokens, starts, has_end, order, bits, end_id, begin_id, num_words):
+def ngram_keys(keys, tokens, starts, has_end, order, bits, end_id, begin_id, num_words):
     """The order-grams of all documents, bucketed by last word and sorted by the words before it, nearest first.
 
     A document is seen as order - 1 begin marks, its tokens, and an end mark where `has_end`.
 
     Args:
+        keys: room for them, w_{n-1} highest [tokens + end marks] uint64.
         tokens, starts: ids of all documents and where each starts [documents + 1].
         has_end: False for a document that was cut off [documents].
         bits: bits of an id; (order - 1) * bits <= 64.
         num_words: ids that can be last, the end mark included.
 
     Returns:
-        keys [n-grams] uint64, w_{n-1} highest, and where each last word's bucket starts [num_words + 1] int64.
+        where each last word's bucket starts [num_words + 1] int64.
     """
     buckets = np.zeros(num_words + 1, np.int64)
     for i in range(len(tokens)):
@@ -39,7 +40,6 @@ def ngram_keys(tokens, starts, has_end, order, bits, end_id, begin_id, num_words
     for word in range(num_words):
         buckets[word + 1] += buckets[word]
     fill = buckets[:-1].copy()
-    keys = np.empty(buckets[-1], np.uint64)
     shift = np.uint64(bits)
     top = np.uint64(bits * (order - 2)) if order > 1 else np.uint64(0)
     for row in range(len(has_end)):
@@ -56,7 +56,7 @@ def ngram_keys(tokens, starts, has_end, order, bits, end_id, begin_id, num_words
             keys[fill[end_id]] = key
             fill[end_id] += 1
     _sort_buckets(keys, buckets, bits * (order - 1))
-    return keys, buckets
+    return buckets
 
 
 @njit(nogil=True, cache=True)
@@ -117,37 +117,26 @@ def _radix_sort(values, scratch, digits, key_bits):
 
 @njit(nogil=True, cache=True)
 def count_distinct(keys, buckets):
-    """Distinct keys of each bucket with how often each stands there.
+    """Moves the distinct keys of all buckets to the front of `keys`, which spares a second array of its size.
 
     Returns:
-        keys [distinct] uint64, counts [distinct] uint32, bucket starts [buckets + 1] int64.
+        how often each stood in its bucket [distinct] uint32, and where buckets start now [buckets + 1] int64.
     """
     num_distinct = 0
     for word in range(len(buckets) - 1):
         for i in range(buckets[word], buckets[word + 1]):
             num_distinct += i == buckets[word] or keys[i] != keys[i - 1]
-    distinct = np.empty(num_distinct, np.uint64)
-    counts = np.empty(num_distinct, np.uint32)
+    counts = np.zeros(num_distinct, np.uint32)
     starts = np.zeros(len(buckets), np.int64)
     n = 0
     for word in range(len(buckets) - 1):
         for i in range(buckets[word], buckets[word + 1]):
-            if i == buckets[word] or keys[i] != keys[i - 1]:
-                distinct[n] = keys[i]
-                counts[n] = 0
+            if n == starts[word] or keys[i] != keys[n - 1]:
+                keys[n] = keys[i]
                 n += 1
             counts[n - 1] += np.uint32(1)
         starts[word + 1] = n
-    return distinct, counts, starts
-
-
-@njit(nogil=True, cache=True)
-def lower_order(keys, buckets, bits):
-    """The n-grams one order below, not yet made distinct: the farthest word of each distinct n-gram left out."""
-    shorter = np.empty_like(keys)
-    for i in range(len(keys)):
-        shorter[i] = keys[i] >> np.uint64(bits)
-    return shorter
+    return counts, starts
 
 
 @njit(nogil=True, cache=True)

@@ -29,7 +29,6 @@ from assay.kernels.kneser_ney import (
     count_distinct,
     find_counts,
     interpolate,
-    lower_order,
     ngram_keys,
 )
 
@@ -164,15 +163,16 @@ def train(
     check(order <= most, "order", order, f"at most {most}", way_out)
     check(len(tokens) > 0, "tokens", len(tokens), "at least one token")
     ends = np.ones(len(starts) - 1, np.bool_) if has_end is None else has_end
-    keys, buckets = ngram_keys(
-        tokens, starts, ends, order, bits, end_id=vocab_size, begin_id=vocab_size + 1, num_words=vocab_size + 1
+    keys = np.empty(len(tokens) + np.count_nonzero(ends), np.uint64)
+    buckets = ngram_keys(
+        keys, tokens, starts, ends, order, bits, end_id=vocab_size, begin_id=vocab_size + 1, num_words=vocab_size + 1
     )
     orders: list[Order] = []
     for _ in range(order):
-        keys, counts, buckets = count_distinct(keys, buckets)
+        counts, buckets = count_distinct(keys, buckets)
+        keys.resize(len(counts), refcheck=False)  # in place: this array is by far the largest
         orders.insert(0, Order(keys, counts, buckets, estimate_discounts(counts)))
-        if len(orders) < order:
-            keys = lower_order(keys, buckets, bits)
+        keys = keys >> np.uint64(bits)  # without the farthest word; not used after the last order
     return NGramModel(orders, vocab_size)
 
 
