@@ -58,7 +58,7 @@ def forest(arms: Sequence[Mapping[str, Any]]) -> str:
     }
     return _svg(
         {
-            "width": 640,
+            "width": 800,
             "height": {"step": 44},
             "data": {"values": rows},
             "layer": [
@@ -126,7 +126,7 @@ def curve(points: Sequence[Mapping[str, Any]], arms: Sequence[Mapping[str, Any]]
     }
     return _svg(
         {
-            "width": 640,
+            "width": 800,
             "height": 300,
             "layer": [
                 {
@@ -186,7 +186,7 @@ def composition(pool: Mapping[str, float], arms: Mapping[str, Mapping[str, float
         rows += [{"arm": label, "source": s, "share": merged[s], "order": k} for k, s in enumerate(domain) if merged[s]]
     return _svg(
         {
-            "width": 640,
+            "width": 800,
             "height": {"step": 34},
             "data": {"values": rows},
             "mark": {"type": "bar", "size": 24},
@@ -265,7 +265,7 @@ def histogram(data: Mapping[str, Any], title: str, cut: float | None) -> str:
                 ],
             }
         )
-    return _svg({"width": 300, "height": 150, "layer": layers})
+    return _svg({"width": 360, "height": 160, "layer": layers})
 
 
 def _x(field: str) -> dict[str, Any]:
