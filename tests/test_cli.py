@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,8 @@ def test_help_lists_every_command() -> None:
     done = assay("--help", cwd=Path.cwd())
     for command in ("demo", "init", "compare", "score", "select", "write", "show"):
         assert command in done.stdout
+
+
+def test_version_is_that_of_the_package() -> None:
+    done = assay("--version", cwd=Path.cwd())
+    assert done.returncode == 0 and done.stdout == f"assay {version('assay')}\n"

@@ -66,6 +66,9 @@ def result(out: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def uninterrupted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    out = tmp_path_factory.mktemp("compiled")  # on a fresh machine kernels are compiled first
+    code, errors = finish(start(folder, out / "workspace", out))
+    assert code == 0, errors
     out = tmp_path_factory.mktemp("uninterrupted")
     started = time.perf_counter()
     code, errors = finish(start(folder, out / "workspace", out))
@@ -98,16 +101,17 @@ def test_five_kills_and_a_rerun_give_the_same_bytes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.8])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
 def test_ctrl_c_leaves_a_sentence(
     folder: Path, uninterrupted: tuple[Path, float], tmp_path: Path, share: float
 ) -> None:
+    num_artifacts = len(list((uninterrupted[0] / "workspace").glob("*/manifest.json")))
     process = start(folder, tmp_path / "workspace", tmp_path)
-    time.sleep(share * uninterrupted[1])
+    while len(list((tmp_path / "workspace").glob("*/manifest.json"))) < share * num_artifacts:
+        assert process.poll() is None
+        time.sleep(0.005)
     os.kill(process.pid, signal.SIGINT)
     code, errors = finish(process)
-    if code == 0:
-        pytest.skip("this machine was done before the interrupt came")
     assert code == 130
     assert "Interrupted. What is finished is kept; run the same command again to go on." in errors
     assert "Traceback" not in errors

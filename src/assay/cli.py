@@ -2,8 +2,11 @@
 
 import errno
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,6 +44,21 @@ WorkspacePath = Annotated[
 ]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        _out.print(f"assay {version('assay')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
 def _reported(command: Callable[..., None]) -> Callable[..., None]:
     """Lets every failure that a person can do something about end in a sentence, not in a traceback."""
 
@@ -50,9 +68,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
             return command(*args, **options)
         except KeyboardInterrupt:
             _error.print("\nInterrupted. What is finished is kept; run the same command again to go on.")
-            os._exit(
-                130
-            )  # at once: the engine's threads are still at work, and winding them down can abort the process
+            raise typer.Exit(130) from None
         except AssayError as error:
             message = str(error)
         except OSError as error:
@@ -177,9 +193,14 @@ def show(
 
 
 def main() -> None:
-    """The entry point of the `assay` command."""
+    """The entry point of the `assay` command. Its process ends at once: the engine's threads may abort winding down."""
     progress.set_verbose(True)
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        with suppress(BrokenPipeError):  # whoever read the output has gone
+            sys.stdout.flush()
+        os._exit(end.code if isinstance(end.code, int) else 1)
 
 
 def _disk_message(error: OSError) -> str | None:
