@@ -23,6 +23,11 @@ class Comparison(Artifact):
         return str(self.folder / "report.html")
 
     @property
+    def headline(self) -> str:
+        """The verdict in a sentence or two."""
+        return self.content["headline"]
+
+    @property
     def best(self) -> str | None:
         """The arm with the lowest loss among those shown to be better than random, or None."""
         return self.content["best"]
@@ -33,4 +38,4 @@ class Comparison(Artifact):
         return {arm["name"]: arm for arm in self.content["arms"]}
 
     def facts(self) -> dict[str, str]:
-        return {"verdict": self.content["headline"]}
+        return {"verdict": self.headline}

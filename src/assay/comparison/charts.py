@@ -42,14 +42,20 @@ _CONFIG = {
 }
 
 
+def signed(value: float) -> str:
+    """An effect with its sign, three decimals and a minus as wide as the plus."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
 def forest(arms: Sequence[Mapping[str, Any]]) -> str:
     """Effect of every arm with its interval, around the line of no effect."""
     rows = [
-        {"arm": a["name"], **a["effect"], "verdict": a["verdict"], "label": f"{a['effect']['estimate']:+.3f}"}
+        {"arm": a["name"], **a["effect"], "verdict": a["verdict"], "label": signed(a["effect"]["estimate"])}
         for a in arms
     ]
     y = {"field": "arm", "type": "nominal", "sort": None, "title": None, "axis": {"domain": False, "ticks": False}}
-    x = {"field": "estimate", "type": "quantitative", "title": "bits per byte saved against random  →  better"}
+    title = "bits per byte saved against random  →  better"
+    x = {"field": "estimate", "type": "quantitative", "title": title, "axis": {"tickCount": 9}}
     colour = {
         "field": "verdict",
         "type": "nominal",

@@ -57,6 +57,6 @@ def render(comparison: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["signed"] = lambda value: f"{value:+.3f}".replace("-", "−")
+    environment.filters["signed"] = charts.signed
     environment.filters["seconds"] = lambda value: f"{value:,.1f} s" if value < 100 else f"{value:,.0f} s"
     return environment.from_string(files("assay.comparison").joinpath("report.html.j2").read_text(encoding="utf-8"))
