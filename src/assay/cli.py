@@ -39,7 +39,7 @@ Set = Annotated[
 WorkspacePath = Annotated[
     Path | None,
     typer.Option(
-        "--workspace", help="Where artifacts are kept  [default: .assay beside the recipe].", show_default=False
+        "--workspace", help="Where artifacts are kept (default: .assay beside the recipe).", show_default=False
     ),
 ]
 
@@ -117,7 +117,7 @@ def compare(
     workspace: WorkspacePath = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for comparison.json and report.html  [default: the recipe's].", show_default=False),
+        typer.Option(help="Folder for comparison.json and report.html (default: the recipe's).", show_default=False),
     ] = None,
 ) -> None:
     """Train proxies on every arm's choice and say which is better, by how much and how surely."""
@@ -164,8 +164,8 @@ def select(recipe: RecipePath, arm: ArmName = None, set: Set = None, workspace: 
 @_reported
 def write(
     recipe: RecipePath,
-    arm: Annotated[str | None, typer.Option(help="Arm to write  [default: the recipe's].", show_default=False)] = None,
-    to: Annotated[Path | None, typer.Option(help="Folder  [default: the recipe's].", show_default=False)] = None,
+    arm: Annotated[str | None, typer.Option(help="Arm to write (default: the recipe's).", show_default=False)] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder (default: the recipe's).", show_default=False)] = None,
     format: Annotated[str | None, typer.Option(help="parquet, jsonl or jsonl.zst.", show_default=False)] = None,
     set: Set = None,
     workspace: WorkspacePath = None,
