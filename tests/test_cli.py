@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -12,7 +14,7 @@ import pytest
 from tests.conftest import make_prose, write_jsonl
 
 RECIPE = """
-pool: {read: pool.jsonl}
+pool: {read: pool/*.jsonl}
 target: {read: target.jsonl, holdout: 0.4}
 budget: 15k tokens
 seeds: 2
@@ -37,7 +39,9 @@ def assay(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.C
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("cli")
-    write_jsonl(path / "pool.jsonl", make_prose(600, seed=1, topic="g") + make_prose(200, seed=2, topic="t"))
+    (path / "pool").mkdir()
+    write_jsonl(path / "pool/a.jsonl", make_prose(600, seed=1, topic="g"))
+    write_jsonl(path / "pool/b.jsonl", make_prose(200, seed=2, topic="t"))
     write_jsonl(path / "target.jsonl", make_prose(60, seed=4, topic="t"))
     (path / "recipe.yaml").write_text(RECIPE)
     return path
@@ -66,6 +70,26 @@ def test_steps_that_are_not_a_terminal_take_one_line_each(compared: subprocess.C
     assert any("✓ read pool" in line for line in lines)
     assert any("✓ train and test" in line and "runs" in line for line in lines)
     assert "\x1b" not in compared.stderr
+
+
+def test_a_terminal_shows_our_steps_and_nothing_of_the_engine(folder: Path, tmp_path: Path) -> None:
+    screen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "assay.cli", "score", "recipe.yaml", "--workspace", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=folder, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    while chunk := _read_terminal(screen):
+        shown += chunk
+    assert process.wait(timeout=300) == 0
+    assert "✓ score dsir" in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert b"daft" not in shown.lower()
+
+
+def _read_terminal(screen: int) -> bytes:
+    try:
+        return os.read(screen, 4096)
+    except OSError:  # how Linux says that the other side is closed
+        return b""
 
 
 @pytest.mark.parametrize(
