@@ -173,8 +173,8 @@ def write(
     """Write the documents that an arm takes from the whole pool."""
     from assay.api.comparing import write_arm
 
-    manifest, folder = write_arm(_load(recipe, set), _space(workspace, recipe), arm, to, format)
-    _out.print(f"Wrote {manifest.counts['kept']:,} documents to {folder}", soft_wrap=True)
+    export = write_arm(_load(recipe, set), _space(workspace, recipe), arm, to, format)
+    _out.print(f"Wrote {export.manifest.counts['kept']:,} documents to {export.folder}", soft_wrap=True)
 
 
 @app.command()
@@ -211,7 +211,7 @@ def _disk_message(error: OSError) -> str | None:
         return f"No space left on the disk{where} ({error.strerror or error}). {advice}"
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return f"Not allowed to write{f' {error.filename}' if error.filename else ''}: {error.strerror}. {advice}"
-    return None
+    return f"{error.strerror}: {error.filename}" if error.strerror and error.filename else None
 
 
 def _load(path: Path, changes: list[str] | None):  # type: ignore[no-untyped-def]  # noqa: ANN202

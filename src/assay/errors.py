@@ -2,6 +2,7 @@
 
     AssayError
     ├── InvalidParameterError (ValueError)              a parameter breaks its rule
+    │   └── BudgetError                                 a budget is larger than what may be chosen from
     ├── SchemaError (ValueError)                        a column is missing or has the wrong type
     ├── InputError (ValueError)                         files that cannot be read, or too many bad rows in them
     ├── NotFittedError (ValueError, AttributeError)     score() before fit()
@@ -22,6 +23,10 @@ class AssayError(Exception):
 
 class InvalidParameterError(AssayError, ValueError):
     """A parameter breaks its rule."""
+
+
+class BudgetError(InvalidParameterError):
+    """A budget is larger than what may be chosen from."""
 
 
 class SchemaError(AssayError, ValueError):

@@ -193,6 +193,25 @@ def test_pool_documents_that_quote_the_test_text_are_counted_and_left_out(tmp_pa
     assert counted.arms["dsir"]["composition"]["chosen"]["quote"] > 0
 
 
+def test_an_arm_that_goes_by_overlap_sees_no_test_text(tmp_path: Path) -> None:
+    target = make_prose(20, seed=4, topic="t")
+    quotes = [{"id": f"quote-{k}", "text": d["text"], "source": "quote"} for k, d in enumerate(target)]
+    write_jsonl(tmp_path / "pool.jsonl", make_prose(200, seed=1, topic="g") + quotes)
+    write_jsonl(tmp_path / "target.jsonl", target)
+    recipe = {
+        "pool": str(tmp_path / "pool.jsonl"),
+        "target": str(tmp_path / "target.jsonl"),
+        "budget": "1k tokens",
+        "seeds": 2,
+        "proxy": {"ngram": {"order": 2, "vocab_size": 500}},
+        "overlap": {"max_share": 1},
+        "arms": {"quotes": {"where": "overlap.share > 0.9"}},
+    }
+    result = assay.compare(recipe, workspace=tmp_path / "w")
+    assert result.content["overlap"]["documents"] == {"any": 20, "target": 14, "target.heldout": 6}
+    assert result.arms["quotes"]["funnel"]["dropped"]["where"] == 206  # all but those that quote the 14
+
+
 def test_several_targets_and_open_corpora(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "w")
     pool = make_prose(300, seed=1, topic="g") + make_prose(100, seed=2, topic="t") + make_prose(100, seed=3, topic="u")

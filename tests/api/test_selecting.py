@@ -1,5 +1,6 @@
 """`assay.select` and `assay.score` on small corpora: what is computed, what is found again, what is refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,60 @@ def test_many_documents_are_judged_anew_instead_of_kept(
 def test_artifacts_of_another_kind_are_refused(corpus: Corpus) -> None:
     with pytest.raises(ArtifactError, match="holds a corpus, not a scores"):
         assay.Scores(corpus.folder)
+
+
+def test_what_belongs_to_another_corpus_is_refused(
+    corpus: Corpus, target: Corpus, tmp_path: Path, workspace: Workspace
+) -> None:
+    scores = assay.score(corpus, "length", workspace=workspace)
+    tokens = assay.tokenize(corpus, vocab_size=400, workspace=workspace)
+    selection = assay.select(corpus, budget="5 documents", workspace=workspace)
+    for call in (
+        lambda: assay.select(target, "top", scores=scores, budget="5 documents", workspace=workspace),
+        lambda: assay.select(target, tokens=tokens, budget="1k tokens", workspace=workspace),
+        lambda: assay.write(target, selection, tmp_path / "chosen"),
+    ):
+        with pytest.raises(InvalidParameterError, match=r"was made from another corpus than 'target' .*Make it from"):
+            call()
+    assert not (tmp_path / "chosen").exists()
+
+
+def test_a_name_that_stands_for_two_columns_is_refused(corpus: Corpus, target: Corpus, workspace: Workspace) -> None:
+    published, smoothed = (
+        assay.score(corpus, assay.DSIR(smoothing=s), target=target, workspace=workspace) for s in (0, 0.5)
+    )
+    with pytest.raises(InvalidParameterError, match="'dsir.log_weight' stands for two columns"):
+        assay.select(corpus, "top", scores=[published, smoothed], budget="5 documents", workspace=workspace)
+    same = assay.select(corpus, "top", scores=[published, published], budget="5 documents", workspace=workspace)
+    assert same.manifest.counts["kept"] == 5
+
+
+def test_policies_go_by_name_too(corpus: Corpus, workspace: Workspace) -> None:
+    scores = assay.score(corpus, "length", workspace=workspace)
+    by_name = assay.select(corpus, "top", scores=scores, budget="5 documents", workspace=workspace)
+    assert by_name.fingerprint == (
+        assay.select(corpus, assay.Top(), scores=scores, budget="5 documents", workspace=workspace).fingerprint
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda c: assay.score("pool.jsonl", "length"), r"`corpus` \(='pool.jsonl'\) must be a corpus, as assay.read"),
+        (lambda c: assay.score(c, "dsir", target="target.jsonl"), r"`target` \(='target.jsonl'\) must be a corpus"),
+        (lambda c: assay.score(c, "dsir", target={"a": c, "b": 1}), r"`target\['b'\]` \(=1\) must be a corpus"),
+        (lambda c: assay.score(c, assay.DSIR, target=c), "`scorer` .* must be a scorer such as DSIR"),
+        (lambda c: assay.select(c, 5, budget="1 documents"), r"`policy` \(=5\) must be a policy such as Top"),
+        (lambda c: assay.select(c, "best", budget="1 documents"), "`policy` .*'best'.* must be one of uniform, top"),
+        (lambda c: assay.select("pool", budget="1 documents"), "`corpus` .* must be a corpus"),
+        (lambda c: assay.tokenize(["a text"]), "`corpus` .* must be a corpus"),
+        (lambda c: assay.write(c, "chosen", "chosen"), "`selection` .* must be a selection, as assay.select"),
+        (lambda c: assay.read(5), r"`read` \(=5\) must be a path, a folder, a glob or a list of these"),
+    ],
+)
+def test_things_of_the_wrong_kind_are_named(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: Callable[[Corpus], object], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidParameterError, match=message):
+        call(corpus)

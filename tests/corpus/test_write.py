@@ -41,10 +41,10 @@ def chosen(corpus: Corpus, selection: Selection) -> list[dict[str, Any]]:
 def test_what_is_written_is_what_was_chosen(
     tmp_path: Path, workspace: Workspace, corpus: Corpus, selection: Selection, format: str
 ) -> None:
-    manifest = assay.write(corpus, selection, tmp_path / "chosen", format=format)
+    export = assay.write(corpus, selection, tmp_path / "chosen", format=format)
     again = assay.read(tmp_path / "chosen" / f"*.{format}", workspace=workspace)
     assert rows(again) == chosen(corpus, selection)
-    assert again.num_documents == 50 == manifest.counts["kept"]
+    assert again.num_documents == 50 == export.manifest.counts["kept"]
     assert sorted(p.name for p in (tmp_path / "chosen").iterdir()) == [
         "_manifest.json",
         f"part-00000.{format}",

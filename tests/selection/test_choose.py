@@ -266,7 +266,7 @@ def test_quotas(shares: object, available: dict[str, float], budget: float, expe
         (lambda: Quota(within=Quota()), "`within` .* must be a policy other than quota"),
         (
             lambda: Quota(shares={"x": 1}).group_budgets(5, {"a": 9.0}),
-            r"`shares` names \['x'\], of which nothing can be taken",
+            r"`shares` names 'x', of which nothing can be taken",
         ),
     ],
 )

@@ -12,8 +12,8 @@ from assay.api.describing import costs, describe_arm, overlapping_documents
 from assay.api.recipe import BEST, RANDOM, Arm, Recipe, Write
 from assay.api.staging import Evidence, Stage, gather_evidence, prepare
 from assay.artifacts.comparison import Comparison
-from assay.artifacts.kinds import Corpus, Selection
-from assay.artifacts.manifest import Manifest, atomic_path
+from assay.artifacts.kinds import Corpus, Export, Selection
+from assay.artifacts.manifest import atomic_path
 from assay.artifacts.workspace import Draft, Workspace
 from assay.comparison.report import render
 from assay.comparison.result import evaluate, headline, winner
@@ -70,7 +70,7 @@ def chosen(recipe: Recipe, name: str, workspace: Workspace) -> tuple[Corpus, Sel
 
 def write_arm(
     recipe: Recipe, workspace: Workspace, arm: str | None = None, to: Path | None = None, format: str | None = None
-) -> tuple[Manifest, Path]:
+) -> Export:
     """Writes what an arm takes from the whole pool; what is not given is taken from the recipe's `write`.
 
     The arm "best" compares first, unless that was done.
@@ -89,8 +89,8 @@ def write_arm(
     write = Write(arm=name, to=folder, format=format or (planned.format if planned else "parquet"))
     if name == BEST:
         comparison = compare(replace(recipe, write=None), workspace=workspace)
-        return _write(prepare(recipe, workspace), comparison.best, write), Path(folder)
-    return _write(prepare(recipe, workspace, arms=[name]), name, write), Path(folder)
+        return _write(prepare(recipe, workspace), comparison.best, write)
+    return _write(prepare(recipe, workspace, arms=[name]), name, write)
 
 
 def _conclude(stage: Stage, evidence: Evidence, workspace: Workspace, started: float) -> Comparison:
@@ -189,7 +189,7 @@ _AGREEMENT = (
 )
 
 
-def _write(stage: Stage, name: str | None, write: Write) -> Manifest:
+def _write(stage: Stage, name: str | None, write: Write) -> Export:
     if name is None:
         note("no arm was shown to be better than random, so the random choice is written")
         name = RANDOM

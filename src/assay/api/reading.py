@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from assay.artifacts.kinds import Corpus, Selection
-from assay.artifacts.manifest import Manifest
+from assay.artifacts.kinds import Corpus, Export, Selection, check_corpus
 from assay.artifacts.workspace import Workspace
 from assay.corpus.read import read_corpus
 from assay.corpus.write import write_selection
+from assay.errors import check
 
 
 def read(
@@ -47,17 +47,17 @@ def read(
     )
 
 
-def write(corpus: Corpus, selection: Selection, to: str | Path, *, format: str = "parquet") -> Manifest:
+def write(corpus: Corpus, selection: Selection, to: str | Path, *, format: str = "parquet") -> Export:
     """Writes the chosen documents, with all their columns, each as often as it is to be seen.
 
     Args:
         to: folder; one that Assay wrote before is replaced, any other that is not empty is refused.
         format: "parquet", "jsonl" or "jsonl.zst".
 
-    Returns:
-        the manifest that lies beside the files.
-
     Raises:
         ArtifactError: the folder holds something else.
+        InvalidParameterError: the selection is one of another corpus.
     """
+    check_corpus(corpus)
+    check(isinstance(selection, Selection), "selection", selection, "a selection, as assay.select(...) makes")
     return write_selection(corpus, selection, Path(to), format)

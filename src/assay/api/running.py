@@ -15,7 +15,7 @@ from assay.api.selecting import Question, choose
 from assay.artifacts.kinds import Corpus, Run, Scores, Selection, Tokens
 from assay.artifacts.manifest import atomic_path
 from assay.artifacts.workspace import Workspace
-from assay.errors import InvalidParameterError
+from assay.errors import BudgetError, InvalidParameterError
 from assay.models.ngram import Queries
 from assay.proxy.ngram import NGram
 from assay.proxy.stream import training_stream
@@ -72,6 +72,7 @@ class Task:
     name: str
     rules: Rules
     scores: tuple[Scores, ...]
+    guard: Scores
     num_tokens: int
     max_repeats: int
 
@@ -84,20 +85,23 @@ class Task:
             rules=self.rules,
             budget=Budget(self.num_tokens, "tokens"),
             max_repeats=self.max_repeats,
+            guard=self.guard,
         )
 
     def selection(self, bench: Bench) -> Selection:
         """What the arm chooses under this seed.
 
         Raises:
-            InvalidParameterError: what may be chosen from holds fewer tokens than the budget.
+            BudgetError: what may be chosen from holds fewer tokens than the budget.
+            InvalidParameterError: unknown columns.
         """
         try:
             return choose(self.question(bench), self.name, bench.workspace)
         except InvalidParameterError as error:
             share = self.rules.pool_sample
-            hint = f" Each seed sees {share:.0%} of the pool, which `pool_sample` sets." if share < 1 else ""
-            raise InvalidParameterError(f"Arm {self.name!r}, seed {self.rules.seed}: {error}{hint}") from None
+            is_short = isinstance(error, BudgetError) and share < 1
+            hint = f" Each seed sees {share:.0%} of the pool, which `pool_sample` sets." if is_short else ""
+            raise type(error)(f"Arm {self.name!r}, seed {self.rules.seed}: {error}{hint}") from None
 
 
 def run(bench: Bench, task: Task) -> Run:

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from assay.api.build import build_parts, part_bytes
-from assay.artifacts.kinds import Corpus, Scores
+from assay.artifacts.kinds import Corpus, Scores, check_corpus
 from assay.artifacts.manifest import atomic_path
 from assay.artifacts.workspace import Workspace
 from assay.corpus.engine import map_parts
-from assay.errors import InvalidParameterError, check_choice
+from assay.errors import InvalidParameterError, check, check_choice
 from assay.progress import step
 from assay.scorers import SCORERS, Scorer, State
 
@@ -38,9 +38,11 @@ def score(
     Raises:
         InvalidParameterError: unknown scorer, or a target missing or not wanted.
     """
+    check_corpus(corpus)
     if isinstance(scorer, str):
         check_choice("scorer", scorer, SCORERS)
         scorer = SCORERS[scorer]()
+    check(isinstance(scorer, Scorer), "scorer", scorer, "a scorer such as DSIR(), or the name of one")
     targets = _targets(scorer, target)
     names = tuple(targets)
     inputs = {"corpus": corpus.fingerprint} | {f"target.{name}": t.fingerprint for name, t in targets.items()}
@@ -80,7 +82,9 @@ def _targets(scorer: Scorer, target: Corpus | Mapping[str, Corpus] | None) -> di
         return {}
     if target is None:
         raise InvalidParameterError(f"Scorer {scorer.name!r} compares with a target; pass target=assay.read(...).")
-    targets = {"target": target} if isinstance(target, Corpus) else dict(target)
+    targets = dict(target) if isinstance(target, Mapping) else {"target": target}
+    for name, documents in targets.items():
+        check_corpus(documents, "target" if len(targets) == 1 else f"target[{name!r}]")
     if not targets:
         raise InvalidParameterError(f"Scorer {scorer.name!r} compares with a target; `target` (={{}}) is empty.")
     return targets

@@ -13,19 +13,20 @@ import pyarrow as pa
 
 from assay.api.build import build_parts, part_bytes
 from assay.api.scoring import score
-from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens
+from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens, check_corpus
 from assay.artifacts.workspace import Draft, Workspace
 from assay.corpus.engine import map_parts
-from assay.errors import InvalidParameterError, check_integer, did_you_mean
+from assay.errors import InvalidParameterError, check, check_choice, check_integer, did_you_mean
 from assay.kernels.arrow import utf8
 from assay.kernels.hashing import hash_strings
 from assay.scorers import SCORERS, Length
 from assay.selection.budget import Budget
 from assay.selection.choose import REASONS, Cut, Judged, Rules, apply, find_cuts, gather, histogram, judge, totals
 from assay.selection.expressions import Expression
-from assay.selection.policies import Policy, Uniform
+from assay.selection.policies import POLICIES, Policy
 
 VERSION = 1
+GUARD = "guard."  # before the columns of the guard, which has seen held-out text: no score or `where` may read them
 _KEEP_ROWS = 2_000_000
 
 
@@ -35,6 +36,7 @@ class Question:
 
     scores: score columns that the rules may read. tokens: exact token counts; None = `length.tokens`.
     budget: what to take. max_repeats: how often one document may be taken.
+    guard: the scores that only the rules' guard reads, by names with `GUARD` before them.
     """
 
     corpus: Corpus
@@ -43,6 +45,7 @@ class Question:
     rules: Rules
     budget: Budget
     max_repeats: int
+    guard: Scores | None = None
 
     def rows(self, part: int) -> pa.Table:
         """The columns that the rules read, for one part."""
@@ -51,6 +54,10 @@ class Question:
         for source in sources:
             names = sorted(self.rules.columns & set(source.column_names))
             columns |= dict(zip(names, source.table(part, names).columns, strict=True)) if names else {}
+        if self.guard is not None and self.rules.guard is not None:
+            names = [name for name in self.guard.column_names if GUARD + name in self.rules.guard.columns]
+            table = self.guard.table(part, names)
+            columns |= {GUARD + name: table[name] for name in names}
         return pa.table(columns)
 
     def judge(self, part: int) -> Judged:
@@ -70,7 +77,7 @@ class Question:
 
 def select(
     corpus: Corpus,
-    policy: Policy | None = None,
+    policy: Policy | str = "uniform",
     *,
     budget: str | Budget,
     scores: Scores | Sequence[Scores] = (),
@@ -84,7 +91,7 @@ def select(
     """Chooses documents until the budget is met, within one document.
 
     Args:
-        policy: in which order documents are taken; default `Uniform()`.
+        policy: in which order documents are taken: a policy with its parameters, or the name of one ("top").
         budget: "2M tokens", "500k documents", "1.5 GB" or "10%" (of all tokens of the pool).
         scores: scores of this corpus, for `by` and `where`.
         by: the score to go by, as an expression ("dsir.per_ngram - 0.01 * length.words", "-quality"); default the first
@@ -95,12 +102,19 @@ def select(
         tokens: exact token counts (`assay.tokenize`); default the estimate `length.tokens`.
 
     Raises:
-        InvalidParameterError: unknown columns, or a budget larger than what may be chosen from.
+        InvalidParameterError: unknown columns, or scores or tokens of another corpus.
+        BudgetError: the budget is larger than what may be chosen from.
     """
+    check_corpus(corpus)
     check_integer("max_repeats", max_repeats, 1)
     check_integer("seed", seed, 0)
     given = (scores,) if isinstance(scores, Scores) else tuple(scores)
-    policy = policy or Uniform()
+    for made in (*given, *((tokens,) if tokens is not None else ())):
+        made.require_made_from(corpus)
+    if isinstance(policy, str):
+        check_choice("policy", policy, POLICIES)
+        policy = POLICIES[policy]()
+    check(isinstance(policy, Policy), "policy", policy, "a policy such as Top(), or the name of one")
     if by is None and policy.needs_score:
         if not given:
             raise InvalidParameterError(
@@ -128,7 +142,7 @@ def choose(question: Question, name: str, workspace: Workspace) -> Selection:
     Raises:
         InvalidParameterError: as `select`.
     """
-    _check_columns(question.corpus, question.scores, question.rules)
+    _check_columns(question)
     draft = workspace.open_draft("selection", name, VERSION, _parameters(question), _inputs(question))
     manifest = draft.finished() or _make(question, draft)
     return Selection(draft.folder, manifest)
@@ -242,9 +256,16 @@ def _select_part(
     }
 
 
-def _check_columns(corpus: Corpus, scores: Sequence[Scores], rules: Rules) -> None:
-    known = [*corpus.column_names, *(name for s in scores for name in s.column_names)]
-    for name in sorted(rules.columns - set(known)):
+def _check_columns(question: Question) -> None:
+    distinct = {s.fingerprint: s for s in question.scores}.values()
+    known = [*question.corpus.column_names, *(name for s in distinct for name in s.column_names)]
+    wanted = {name for name in question.rules.columns if question.guard is None or not name.startswith(GUARD)}
+    twice = sorted(wanted & {name for name, count in Counter(known).items() if count > 1})
+    if twice:
+        raise InvalidParameterError(
+            f"{twice[0]!r} stands for two columns: of `scores` and the corpus, only one may have it. Leave one out."
+        )
+    for name in sorted(wanted - set(known)):
         raise InvalidParameterError(
             f"{name!r} is neither a column of the corpus nor a score. There are {', '.join(known)}. "
             f"{did_you_mean(name, known)}".rstrip()
@@ -276,6 +297,8 @@ def _inputs(question: Question) -> dict[str, str]:
     for scores in question.scores:
         if used & set(scores.column_names):
             inputs[f"scores.{scores.name}"] = scores.fingerprint
+    if question.guard is not None and question.rules.guard is not None:
+        inputs["guard"] = question.guard.fingerprint
     if question.tokens is not None and question.budget.unit in ("tokens", "share"):
         inputs["tokens"] = question.tokens.fingerprint
     return inputs

@@ -11,14 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from assay.artifacts.comparison import Comparison
-from assay.artifacts.kinds import Artifact, Corpus, Run, Scores, Selection, Tokens, human_count
+from assay.artifacts.kinds import Artifact, Corpus, Export, Run, Scores, Selection, Tokens, human_count
 from assay.artifacts.manifest import MANIFEST, Manifest
 from assay.artifacts.workspace import Workspace
 from assay.comparison.report import DROP_REASONS
 from assay.comparison.table import table
 from assay.errors import ArtifactError
 
-_KINDS: dict[str, type[Artifact]] = {k.kind: k for k in (Comparison, Corpus, Run, Scores, Selection, Tokens)}
+_KINDS: dict[str, type[Artifact]] = {k.kind: k for k in (Comparison, Corpus, Export, Run, Scores, Selection, Tokens)}
 
 
 def show(thing: str | None, workspace: Workspace) -> RenderableType:
@@ -52,8 +52,8 @@ def describe(artifact: Artifact) -> RenderableType:
         parts = [table(artifact.content), Text(f"Report  {artifact.report}")]
     elif isinstance(artifact, Scores):
         parts.append(_quantiles(artifact))
-    elif isinstance(artifact, Selection):
-        parts.append(_funnel(artifact))
+    elif isinstance(artifact, Selection | Export):
+        parts.append(_funnel(artifact.manifest.counts))
     return Group(*parts)
 
 
@@ -85,8 +85,7 @@ def _quantiles(scores: Scores) -> RenderableType:
     return grid
 
 
-def _funnel(selection: Selection) -> RenderableType:
-    counts: dict[str, Any] = selection.manifest.counts
+def _funnel(counts: dict[str, Any]) -> RenderableType:
     grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
     grid.add_column("what became of it")
     grid.add_column("documents", justify="right")

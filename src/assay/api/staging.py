@@ -9,7 +9,7 @@ import numpy as np
 from assay.api.recipe import RANDOM, Recipe, Source, Target
 from assay.api.running import Bench, Task, run
 from assay.api.scoring import score
-from assay.api.selecting import higher_is_better
+from assay.api.selecting import GUARD, higher_is_better
 from assay.api.tokenizing import tokenize
 from assay.artifacts.kinds import Corpus, Run, Scores
 from assay.artifacts.workspace import Workspace
@@ -57,14 +57,15 @@ class Stage:
         return Task(
             name=name,
             rules=rules,
-            scores=(*self.scores[name], self.guard),
+            scores=self.scores[name],
+            guard=self.guard,
             num_tokens=num_tokens or int(self.recipe.budget.amount),
             max_repeats=arm.max_repeats,
         )
 
     def _guard(self) -> Expression | None:
         share = self.recipe.overlap.max_share
-        return None if share >= 1 else Expression(f"overlap.share <= {share!r}")
+        return None if share >= 1 else Expression(f"{GUARD}overlap.share <= {share!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

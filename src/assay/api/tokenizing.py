@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from assay.api.build import build_parts, part_bytes
 from assay.api.selecting import id_hashes
-from assay.artifacts.kinds import Corpus, Tokens
+from assay.artifacts.kinds import Corpus, Tokens, check_corpus
 from assay.artifacts.workspace import Workspace
 from assay.models.tokenizer import BPE
 from assay.progress import step
@@ -41,6 +41,7 @@ def tokenize(
     Raises:
         InvalidParameterError: vocab_size out of range.
     """
+    check_corpus(corpus)
     space = Workspace(workspace)
     source = trained_on or corpus
     folder, mark = _tokenizer(source, vocab_size, space)

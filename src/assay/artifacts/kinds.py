@@ -15,7 +15,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from assay.artifacts.manifest import Manifest
-from assay.errors import ArtifactError, SchemaError, did_you_mean
+from assay.errors import ArtifactError, InvalidParameterError, SchemaError, check, did_you_mean
 
 _BATCH_BYTES = 16 << 20
 _MAX_BATCH_ROWS = 1 << 16
@@ -54,6 +54,14 @@ class Artifact:
     def facts(self) -> dict[str, str]:
         """What a person wants to know first, label to text; shown by `repr` and `assay show`."""
         return {}
+
+    def require_made_from(self, corpus: "Corpus") -> None:
+        """Raises InvalidParameterError when this was computed for another corpus: rows would not belong together."""
+        if self.manifest.inputs.get("corpus") != corpus.fingerprint:
+            raise InvalidParameterError(
+                f"{self.kind.capitalize()} {self.name!r} ({self.fingerprint}) was made from another corpus than "
+                f"{corpus.name!r} ({corpus.fingerprint}). Make it from this one."
+            )
 
     def __repr__(self) -> str:
         facts = [f"{label} {text}" for label, text in self.facts().items()]
@@ -212,6 +220,20 @@ class Selection(_Columns):
         return self.table(part, ["repeats"])["repeats"].to_numpy()
 
 
+class Export(Artifact):
+    """Chosen documents as files for a trainer to read, each as often as it is to be seen."""
+
+    kind = "export"
+
+    def facts(self) -> dict[str, str]:
+        counts, parts = self.manifest.counts, self.manifest.parts
+        return {
+            "documents": f"{counts['kept']:,} of {counts['in']:,}",
+            "files": f"{len(parts):,}, {human_count(sum(part['bytes'] for part in parts))}B",
+            "selection": self.manifest.inputs["selection"],
+        }
+
+
 class Tokens(Artifact):
     """Token ids of each document, `tokens` list<uint16>, memory-mapped; made by one tokenizer."""
 
@@ -258,3 +280,8 @@ def human_count(number: float) -> str:
         if abs(number) >= limit:
             return f"{number / limit:.3g}{suffix}"
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:.3g}"
+
+
+def check_corpus(value: object, name: str = "corpus") -> None:
+    """Raises InvalidParameterError unless `value` is an opened corpus."""
+    check(isinstance(value, Corpus), name, value, "a corpus, as assay.read(...) opens")

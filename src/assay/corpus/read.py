@@ -77,8 +77,9 @@ def find_files(read: str | Path | Sequence[str | Path], format: str | None = Non
     """
     if format is not None:
         check_choice("format", format, FORMATS)
-    patterns = [read] if isinstance(read, str | Path) else list(read)
-    check(len(patterns) > 0, "read", read, "a path, a folder, a glob or a list of these")
+    patterns = [read] if isinstance(read, str | Path) else read
+    is_list = isinstance(patterns, Sequence) and all(isinstance(p, str | Path) for p in patterns)
+    check(is_list and len(patterns) > 0, "read", read, "a path, a folder, a glob or a list of these")
     files: dict[Path, None] = {}
     for pattern in patterns:
         path = Path(pattern).expanduser()

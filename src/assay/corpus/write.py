@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assay.artifacts.kinds import Corpus, Selection
+from assay.artifacts.kinds import Corpus, Export, Selection
 from assay.artifacts.manifest import EXPORT_MANIFEST, Manifest, atomic_path, remove_abandoned
 from assay.corpus.engine import map_parts
 from assay.errors import ArtifactError, check_choice
@@ -25,7 +25,7 @@ _ROW_GROUP_ROWS = 16_384
 _encoder = msgspec.json.Encoder(enc_hook=str)  # NaN, which JSON does not know, becomes null
 
 
-def write_selection(corpus: Corpus, selection: Selection, to: Path, format: str) -> Manifest:
+def write_selection(corpus: Corpus, selection: Selection, to: Path, format: str) -> Export:
     """Writes every chosen document, with all its columns, as often as it is to be seen.
 
     One file for each part of the corpus that has a chosen document, in corpus order. The folder appears when it is
@@ -34,9 +34,11 @@ def write_selection(corpus: Corpus, selection: Selection, to: Path, format: str)
 
     Raises:
         ArtifactError: the folder holds something else.
+        InvalidParameterError: the selection is one of another corpus.
     """
     check_choice("format", format, FORMATS)
-    to = to.resolve()  # where a link leads to, so that the link stays
+    selection.require_made_from(corpus)
+    given, to = to, to.resolve()  # where a link leads to, so that the link stays
     _check_replaceable(to)
     remove_abandoned(to.parent, to.name)
     with _replacing(to) as draft:
@@ -48,7 +50,7 @@ def write_selection(corpus: Corpus, selection: Selection, to: Path, format: str)
                     advance(entry["documents"])
         manifest = _manifest(corpus, selection, to.name, format, entries)
         manifest.save(draft, EXPORT_MANIFEST)
-    return manifest
+    return Export(given, manifest)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from assay.errors import InvalidParameterError
+from assay.errors import BudgetError, InvalidParameterError
 from assay.selection.expressions import Expression
 from assay.selection.noise import keyed_hashes, uniforms
 from assay.selection.policies import Policy
@@ -157,14 +157,14 @@ def find_cuts(
         run_histogram, run_gather: apply `histogram` and `gather` to every part and give the results one by one.
 
     Raises:
-        InvalidParameterError: a group has too little, even when every document is taken `max_repeats` times.
+        BudgetError: a group has too little, even when every document is taken `max_repeats` times.
     """
     cuts: dict[str, Cut] = {}
     wanted: dict[str, float] = {}
     for group, budget in budgets.items():
         have = eligible.get(group, 0.0)
         if budget > have * max_repeats:
-            raise InvalidParameterError(_too_little(group, budget, have, max_repeats))
+            raise BudgetError(_too_little(group, budget, have, max_repeats))
         copies = int(budget // have) if have else 0
         wanted[group] = budget - copies * have
         cuts[group] = Cut(copies, 2**64 - 1, 2**64 - 1)

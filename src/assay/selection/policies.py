@@ -4,7 +4,7 @@ Each document gets a priority, highest first; NaN means that the policy never ta
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -157,7 +157,7 @@ class Quota(Policy):
         unknown = sorted(set(self.shares) - set(available))
         if unknown:
             raise InvalidParameterError(
-                f"`shares` names {unknown}, of which nothing can be taken; {self.by!r} has {sorted(available)}."
+                f"`shares` names {_some(unknown)}, of which nothing can be taken; {self.by!r} has {_some(available)}."
             )
         total = sum(self.shares.values())
         return {group: budget * share / total for group, share in self.shares.items()}
@@ -177,3 +177,9 @@ def _as_equal_as_possible(budget: float, available: Mapping[str, float]) -> dict
 
 
 POLICIES: dict[str, type[Policy]] = {p.name: p for p in (Uniform, Top, Threshold, Sample, Quota)}
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first ten names, for a message."""
+    listed = sorted(names)
+    return ", ".join(map(repr, listed[:10])) + (f" and {len(listed) - 10} more" if len(listed) > 10 else "")
