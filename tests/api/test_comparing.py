@@ -253,11 +253,17 @@ def test_several_targets_and_open_corpora(tmp_path: Path) -> None:
             "'quality' is neither a column of the corpus nor a score. There are id",
         ),
         ({"target": {"read": "TARGET", "holdout": "TARGET"}}, "is tested on the very documents it is chosen by"),
+        (
+            {"target": {"read": "TARGET", "holdout": "EMPTY"}},
+            r"1 of the held-out documents of 'target' have text; at least 2 are needed",
+        ),
         ({"target": {"read": "TARGET", "holdout": 0.001}}, r"`holdout` \(=0.001\) leaves 120 and 0 of the 120"),
     ],
 )
 def test_what_cannot_be_compared_is_explained(planted: Path, change: dict[str, Any], message: str) -> None:
+    write_jsonl(planted / "empty.jsonl", [*make_prose(1, seed=9, topic="t"), {"id": "e", "text": ""}])
     text = json.dumps(change).replace("TARGET", str(planted / "target.jsonl"))
+    text = text.replace("EMPTY", str(planted / "empty.jsonl"))
     recipe = {
         "pool": str(planted / "pool.jsonl"),
         "target": str(planted / "target.jsonl"),

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -140,6 +141,7 @@ def _content(
         advance(1)
     pool = stage.bench.pool
     heldout = {name: corpus for name, (corpus, _) in stage.bench.heldout.items()}
+    tested = Counter(stage.bench.test.items["target"].to_pylist())
     content = {
         "schema_version": 1,
         "fingerprint": draft.fingerprint,
@@ -160,12 +162,12 @@ def _content(
         "targets": {
             name: {
                 "fit_documents": stage.fit[name].num_documents,
-                "heldout_documents": corpus.num_documents,
+                "heldout_documents": tested[name],
                 "heldout_bytes": corpus.num_bytes,
             }
             for name, corpus in heldout.items()
         },
-        "heldout_documents": sum(corpus.num_documents for corpus in heldout.values()),
+        "heldout_documents": tested.total(),
         "proxy": {**recipe.proxy.parameters(), "rung": recipe.proxy.rung},
         "agreement": _AGREEMENT,
         "arms": arms,

@@ -41,10 +41,12 @@ class Bench:
 
     @cached_property
     def test(self) -> "Test":
-        """The held-out documents, made ready once for all runs."""
+        """The held-out documents that have text, made ready once for all runs.
+
+        Raises:
+            InvalidParameterError: fewer than two of a target's held-out documents have text.
+        """
         ids = [tokens.ids(part) for _, tokens in self.heldout.values() for part in range(tokens.num_parts)]
-        lengths = np.concatenate([np.diff(starts) for _, starts in ids])
-        starts = np.concatenate(([0], np.cumsum(lengths)))
         items = [
             {"id": batch.column("id"), "target": [name] * len(batch), "bytes": pc.binary_length(batch.column("text"))}
             for name, (corpus, _) in self.heldout.items()
@@ -52,9 +54,19 @@ class Bench:
             for batch in corpus.batches(part)
         ]
         table = pa.concat_tables([pa.table(columns, schema=_ITEM_SCHEMA) for columns in items])
+        table = table.append_column("tokens", pa.array(np.concatenate([np.diff(starts) for _, starts in ids])))
+        table = table.filter(pc.greater(table["bytes"], 0))
+        for name in self.heldout:
+            count = pc.sum(pc.equal(table["target"], name), min_count=0).as_py()
+            if count < 2:
+                raise InvalidParameterError(
+                    f"{count} of the held-out documents of {name!r} have text; at least 2 are needed to test on. "
+                    "Change `holdout`, or give more documents."
+                )
+        starts = np.concatenate(([0], np.cumsum(table["tokens"].to_numpy())))
         vocab_size = self.tokens.manifest.summary["vocab_size"]
         queries = self.proxy.queries(np.concatenate([tokens for tokens, _ in ids]), starts, vocab_size)
-        return Test(table.append_column("tokens", pa.array(lengths)), starts, queries)
+        return Test(table, starts, queries)
 
 
 class Test(NamedTuple):
