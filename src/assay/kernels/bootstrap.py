@@ -23,11 +23,9 @@ def resample(bits, sizes, groups, num_groups, num_replicates, seed):
     num_cells, num_seeds, num_items = bits.shape
     members = np.argsort(groups, kind="mergesort")
     firsts = np.searchsorted(groups[members], np.arange(num_groups + 1))
-    whole = np.zeros((num_cells, num_seeds))
+    columns = np.ascontiguousarray(bits.reshape(num_cells * num_seeds, num_items).T)
     weights = np.ones(num_items)
-    for cell in range(num_cells):
-        for s in range(num_seeds):
-            whole[cell, s] = _rate(bits[cell, s], sizes, weights, groups, num_groups)
+    whole = _rates(columns, sizes, weights, groups, num_groups).reshape(num_cells, num_seeds)
     by_seed = np.zeros((num_replicates, num_cells))
     by_both = np.zeros((num_replicates, num_cells))
     state = mix64(np.uint64(seed) + GOLDEN)
@@ -44,23 +42,28 @@ def resample(bits, sizes, groups, num_groups, num_replicates, seed):
                 state += GOLDEN
                 pick = np.int64((mix64(state) >> np.uint64(32)) * np.uint64(size) >> np.uint64(32))
                 weights[members[firsts[g] + pick]] += 1
+        rates = _rates(columns, sizes, weights, groups, num_groups).reshape(num_cells, num_seeds)
         for cell in range(num_cells):
             for s in range(num_seeds):
-                if drawn[s]:
-                    share = drawn[s] / num_seeds
-                    by_seed[r, cell] += share * whole[cell, s]
-                    by_both[r, cell] += share * _rate(bits[cell, s], sizes, weights, groups, num_groups)
+                by_seed[r, cell] += drawn[s] / num_seeds * whole[cell, s]
+                by_both[r, cell] += drawn[s] / num_seeds * rates[cell, s]
     return by_seed, by_both
 
 
 @njit(nogil=True, cache=True)
-def _rate(bits, sizes, weights, groups, num_groups):
-    total = np.zeros(num_groups)
-    length = np.zeros(num_groups)
-    for i in range(len(bits)):
-        total[groups[i]] += weights[i] * bits[i]
-        length[groups[i]] += weights[i] * sizes[i]
-    rate = 0.0
+def _rates(columns, sizes, weights, groups, num_groups):
+    """Weighted bits per byte of each run, mean over groups [runs]; `columns` is [items, runs], so runs go abreast."""
+    num_items, num_runs = columns.shape
+    totals = np.zeros((num_groups, num_runs))
+    lengths = np.zeros(num_groups)
+    for i in range(num_items):
+        weight = weights[i]
+        if weight:
+            lengths[groups[i]] += weight * sizes[i]
+            row = totals[groups[i]]
+            for k in range(num_runs):
+                row[k] += weight * columns[i, k]
+    rates = np.zeros(num_runs)
     for g in range(num_groups):
-        rate += total[g] / length[g]
-    return rate / num_groups
+        rates += totals[g] / lengths[g] / num_groups
+    return rates
