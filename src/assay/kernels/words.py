@@ -188,7 +188,7 @@ def measure(data, offsets, tables):
         characters = 0
         words = 0
         tokens = 0
-        left = 0  # bytes of the current run that are paid for
+        run = np.uint64(0)  # bytes of the current run
         while i < end:
             entry = tables.ascii[data[np.uint64(i)]]
             next_kind = np.uint8(entry >> 8)
@@ -197,14 +197,14 @@ def measure(data, offsets, tables):
                 code, width = decode(data, i, end)
                 next_kind = tables.classes[np.uint64(code)]
             is_new = next_kind != kind
-            left = (0 if is_new else left) - width
             words += np.int64(is_new & (next_kind == WORD))
-            pays = (left < 0) & (next_kind != SPACE)
-            tokens += np.int64(pays)
-            left += 6 * np.int64(pays)
+            tokens += np.int64((run + np.uint64(5)) // np.uint64(6)) * np.int64(is_new & (kind != SPACE))
+            run = np.uint64(width) + (np.uint64(0) if is_new else run)
             kind = next_kind
             characters += 1
             i += width
+        if kind != SPACE:
+            tokens += np.int64((run + np.uint64(5)) // np.uint64(6))
         result[row, 0] = characters
         result[row, 1] = words
         result[row, 2] = tokens
