@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,15 @@ def test_everything_that_was_promised_is_there(planted: Path, comparison: Compar
     assert content["lineage"]["artifacts"]["pool"]["fingerprint"] == content["pool"]["fingerprint"]
     tokens = [point["tokens"] for point in content["random_curve"]]
     assert tokens == sorted(tokens) and {5_000, 10_000, 20_000} <= set(tokens)
+
+
+def test_the_documentation_names_every_key(comparison: Comparison) -> None:
+    text = (Path(__file__).parents[2] / "docs/comparison.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`(\w+)`", text))
+    content, arm = comparison.content, comparison.arms["soaked"]
+    for part in (content, arm, arm["effect"], arm["multiplier"], content["pool"], content["lineage"]):
+        assert set(part) <= documented
+    assert set(content["random_curve"][0]) | set(content["overlap"]) | set(content["seconds"]) <= documented
 
 
 def test_every_run_is_trained_on_exactly_its_budget(planted: Path, comparison: Comparison) -> None:
