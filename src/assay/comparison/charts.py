@@ -6,6 +6,8 @@ from typing import Any
 
 import vl_convert
 
+from assay.comparison.result import multiplier_estimate
+
 VERDICT_COLOURS = {"better": "#0b7a5b", "worse": "#b3361e", "no difference shown": "#6b7280", "yardstick": "#374151"}
 _INK, _GRID, _POOL = "#1f2933", "#e5e7eb", "#c3cad4"
 _PALETTE = [
@@ -107,7 +109,7 @@ def curve(points: Sequence[Mapping[str, Any]], arms: Sequence[Mapping[str, Any]]
     }
     lines = [
         {
-            "arm": arm["name"],
+            "label": f"{arm['name']}  {multiplier_estimate(arm['multiplier'])}",
             "bits_per_byte": arm["bits_per_byte"],
             "start": budget,
             "end": min(last, max(first, arm["multiplier"]["estimate"] * budget)),
@@ -127,7 +129,7 @@ def curve(points: Sequence[Mapping[str, Any]], arms: Sequence[Mapping[str, Any]]
     label = {
         "x": {**x, "field": "at"},
         "y": {**y, "field": "label_at"},
-        "text": {"field": "arm"},
+        "text": {"field": "label"},
         "color": colour,
     }
     return _svg(
