@@ -15,6 +15,7 @@ for _switch, _value in {
     os.environ.setdefault(_switch, _value)
 
 import daft  # noqa: E402  (the switches above are read at import)
+import pyarrow as pa  # noqa: E402
 
 T = TypeVar("T")
 _worker = threading.local()
@@ -33,33 +34,29 @@ def map_parts(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
         for item in items:
             yield work(item)
         return
-    run = daft.func(_Guarded(work), return_dtype=daft.DataType.python())
-    frame = daft.from_pydict({"item": [_Boxed(item) for item in items]}).into_batches(1)
-    for row in frame.select(run(daft.col("item")).alias("result")).iter_rows():
+    run = daft.func(_Guarded(work, items), return_dtype=daft.DataType.python())
+    frame = daft.from_arrow(pa.table({"index": range(len(items))})).into_batches(1)
+    for row in frame.select(run(daft.col("index")).alias("result")).iter_rows():
         error, result = row["result"]
         if error is not None:
             raise error
         yield result
 
 
-class _Boxed:
-    """Keeps Daft from turning an item (a dict, a path) into one of its own types."""
-
-    def __init__(self, item: Any):
-        self.item = item
-
-
 class _Guarded:
-    """Carries an exception back as a value, because Daft would turn it into text."""
+    """Works on an item by its number, and carries an exception back as a value.
 
-    def __init__(self, work: Callable[[Any], Any]):
-        self.work = work
+    Given the items themselves, Daft would turn some into types of its own; an exception it would turn into text.
+    """
+
+    def __init__(self, work: Callable[[Any], Any], items: Sequence[Any]):
+        self.work, self.items = work, items
         self.__name__ = getattr(work, "__name__", type(work).__name__)
 
-    def __call__(self, boxed: _Boxed) -> tuple[BaseException | None, Any]:
+    def __call__(self, index: int) -> tuple[BaseException | None, Any]:
         _worker.busy = True
         try:
-            return None, self.work(boxed.item)
+            return None, self.work(self.items[index])
         except Exception as error:
             return error, None
         finally:
