@@ -1,13 +1,14 @@
 """Kneser-Ney against a slow version written from the paper, and against NLTK where the definitions coincide."""
 
 from collections import Counter, defaultdict
+from typing import Any
 
 import numpy as np
 import pytest
 from nltk.lm import KneserNeyInterpolated
 
 from assay.errors import InvalidParameterError
-from assay.models.ngram import NGramModel, Order, Queries, estimate_discounts, train
+from assay.models.ngram import NGramModel, Queries, count_slices, estimate_discounts, score_once, train
 
 BEGIN, END = "<s>", "</s>"
 
@@ -97,6 +98,28 @@ def test_buckets_of_every_size_are_sorted_alike() -> None:
     np.testing.assert_allclose(log_probabilities(model, held), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("slice_ngrams", [1, 40, 700, 10**6])
+@pytest.mark.parametrize(("order", "vocab_size", "num_documents"), CASES)
+def test_slices_say_what_the_whole_says(
+    monkeypatch: pytest.MonkeyPatch, order: int, vocab_size: int, num_documents: int, slice_ngrams: int
+) -> None:
+    tokens, starts = flatten(random_documents(order, num_documents, vocab_size, 60))
+    has_end = np.arange(num_documents) % 3 > 0
+    held = flatten(random_documents(99, 20, vocab_size, 40))
+    queries = Queries.of(*held, vocab_size=vocab_size, order=order)
+    whole = train(tokens, starts, vocab_size=vocab_size, order=order, has_end=has_end)
+    assert len(whole.slices) == 1
+
+    def small(*args: Any, **options: Any) -> Any:
+        slices = list(count_slices(*args, **options, slice_ngrams=slice_ngrams))
+        assert len(slices) > 1 or slice_ngrams > 100
+        return slices
+
+    monkeypatch.setattr("assay.models.ngram.count_slices", small)
+    sliced = score_once(queries, tokens, starts, has_end=has_end)
+    np.testing.assert_array_equal(sliced, whole.log_probabilities(queries))
+
+
 @pytest.mark.parametrize(("order", "vocab_size", "num_documents"), CASES)
 def test_probabilities_sum_to_one_after_seen_and_unseen_contexts(
     order: int, vocab_size: int, num_documents: int
@@ -123,8 +146,7 @@ def test_equals_nltk_where_the_definitions_coincide() -> None:
     documents = random_documents(7, 60, 12, 30)
     order, discount = 3, 0.4
     model = train(*flatten(documents), vocab_size=12, order=order)
-    constant = [Order(o.keys, o.counts, o.buckets, (discount,) * 3) for o in model.orders]
-    constant[0] = Order(model.orders[0].keys, model.orders[0].counts, model.orders[0].buckets, (0.0, 0.0, 0.0))
+    constant = NGramModel(model.slices, [(0.0,) * 3, (discount,) * 3, (discount,) * 3], 12)
     nltk_model = KneserNeyInterpolated(order, discount=discount)
     text = [[BEGIN] * (order - 1) + [str(t) for t in d] + [END] for d in documents]
     ngrams = [
@@ -133,7 +155,7 @@ def test_equals_nltk_where_the_definitions_coincide() -> None:
     ]
     nltk_model.fit(ngrams, vocabulary_text=[w for s in text for w in s])
     for context in ([3, 0], [0, 0], [1, 2], [5, 1]):
-        ours = NGramModel(constant, 12).distribution(np.array([11, 10, *context]))
+        ours = constant.distribution(np.array([11, 10, *context]))
         theirs = [nltk_model.score(str(w), [str(c) for c in context]) for w in range(12)] + [
             nltk_model.score(END, [str(c) for c in context])
         ]
@@ -141,15 +163,14 @@ def test_equals_nltk_where_the_definitions_coincide() -> None:
 
 
 def test_discounts_are_those_of_the_paper() -> None:
-    counts = np.repeat([1, 2, 3, 4, 9], [100, 40, 20, 10, 5])
     y = 100 / 180
     expected = (1 - 2 * y * 0.4, 2 - 3 * y * 0.5, 3 - 4 * y * 0.5)
-    assert estimate_discounts(counts) == pytest.approx(expected)
+    assert estimate_discounts(100, 40, 20, 10) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("repeats", [[100, 40, 20, 0], [100, 1, 50, 10], [10, 20, 80, 5]])
 def test_discounts_that_would_leave_their_range_are_replaced(repeats: list[int]) -> None:
-    assert estimate_discounts(np.repeat([1, 2, 3, 4], repeats)) == (0.5, 1.0, 1.5)
+    assert estimate_discounts(*repeats) == (0.5, 1.0, 1.5)
 
 
 def test_more_text_of_the_same_kind_lowers_the_loss() -> None:

@@ -17,29 +17,33 @@ _SMALL = 48
 
 
 @njit(nogil=True, cache=True)
-def ngram_keys(keys, tokens, starts, has_end, order, bits, end_id, begin_id, num_words):
-    """The order-grams of all documents, bucketed by last word and sorted by the words before it, nearest first.
+def count_words(tokens, num_words):
+    """How often each id occurs [num_words] int64."""
+    counts = np.zeros(num_words, np.int64)
+    for token in tokens:
+        counts[token] += 1
+    return counts
+
+
+@njit(nogil=True, cache=True)
+def ngram_keys(keys, buckets, first_word, tokens, starts, has_end, order, bits, end_id, begin_id):
+    """The order-grams of all documents that end in some words, by last word and sorted by the words before it.
 
     A document is seen as order - 1 begin marks, its tokens, and an end mark where `has_end`.
 
     Args:
-        keys: room for them, w_{n-1} highest [tokens + end marks] uint64.
+        keys: room for them and one more, w_{n-1} highest [n-grams + 1] uint64.
+        buckets: where the bucket of each last word starts, the first being that of `first_word` [words + 1] int64.
         tokens, starts: ids of all documents and where each starts [documents + 1].
         has_end: False for a document that was cut off [documents].
         bits: bits of an id; (order - 1) * bits <= 64.
-        num_words: ids that can be last, the end mark included.
-
-    Returns:
-        where each last word's bucket starts [num_words + 1] int64.
     """
-    buckets = np.zeros(num_words + 1, np.int64)
-    for i in range(len(tokens)):
-        buckets[tokens[i] + 1] += 1
-    for row in range(len(has_end)):
-        buckets[end_id + 1] += has_end[row]
-    for word in range(num_words):
-        buckets[word + 1] += buckets[word]
-    fill = buckets[:-1].copy()
+    last_word = first_word + len(buckets) - 1
+    # n-grams that end in other words all go to the spare place: writing them costs less than asking.
+    fill = np.full(begin_id + 1, buckets[-1], np.int64)
+    step = np.zeros(begin_id + 1, np.int64)
+    fill[first_word:last_word] = buckets[:-1]
+    step[first_word:last_word] = 1
     shift = np.uint64(bits)
     top = np.uint64(bits * (order - 2)) if order > 1 else np.uint64(0)
     for row in range(len(has_end)):
@@ -47,16 +51,15 @@ def ngram_keys(keys, tokens, starts, has_end, order, bits, end_id, begin_id, num
         for _ in range(order - 1):
             key = (key >> shift) | (np.uint64(begin_id) << top)
         for i in range(starts[row], starts[row + 1]):
-            word = tokens[i]
+            word = np.uint64(tokens[i])
             keys[fill[word]] = key
-            fill[word] += 1
+            fill[word] += step[word]
             if order > 1:
-                key = (key >> shift) | (np.uint64(word) << top)
+                key = (key >> shift) | (word << top)
         if has_end[row]:
             keys[fill[end_id]] = key
-            fill[end_id] += 1
+            fill[end_id] += step[end_id]
     _sort_buckets(keys, buckets, bits * (order - 1))
-    return buckets
 
 
 @njit(nogil=True, cache=True)
@@ -140,47 +143,44 @@ def count_distinct(keys, buckets):
 
 
 @njit(nogil=True, cache=True)
-def context_totals(keys, counts, contexts, slots):
-    """Totals of the contexts asked for, over all words that follow them.
+def add_context_totals(totals, keys, counts, contexts, slots):
+    """Adds to the totals of the contexts asked for, over all words that follow them.
 
     Args:
+        totals: sum of counts, and number of words that follow once, twice, three times or more [contexts, 4] int64.
         keys, counts: context and (continuation) count of each distinct n-gram, all buckets [distinct].
         contexts: `mix64` of the contexts asked for, distinct [contexts] uint64.
         slots: `hashtable.build(contexts)`.
-
-    Returns:
-        int64 [contexts, 4]: sum of counts, and number of words that follow once, twice, three times or more.
     """
-    totals = np.zeros((len(contexts), 4), np.int64)
     for i in range(len(keys)):
         position = find(contexts, slots, mix64(keys[i]))
         if position >= 0:
             count = counts[i]
             totals[position, 0] += count
             totals[position, min(count, np.uint32(3))] += 1
-    return totals
 
 
 @njit(nogil=True, cache=True)
-def find_counts(keys, counts, buckets, words, contexts):
-    """Count of each n-gram asked for, 0 where it was never seen.
+def find_counts(found, keys, counts, buckets, first_word, words, contexts):
+    """Puts the count of each n-gram asked for into `found` [queries]; what was never seen is left as it is.
 
     Args:
         words: last word of each query [queries]; contexts: its key [queries] uint64.
     """
-    found = np.zeros(len(words), np.int64)
     for q in range(len(words)):
-        low = buckets[words[q]]
-        high = buckets[words[q] + 1]
+        bucket = words[q] - first_word
+        if bucket < 0 or bucket >= len(buckets) - 1:
+            continue
+        low = buckets[bucket]
+        high = buckets[bucket + 1]
         while low < high:
             middle = (low + high) >> 1
             if keys[middle] < contexts[q]:
                 low = middle + 1
             else:
                 high = middle
-        if low < buckets[words[q] + 1] and keys[low] == contexts[q]:
+        if low < buckets[bucket + 1] and keys[low] == contexts[q]:
             found[q] = counts[low]
-    return found
 
 
 @njit(nogil=True, cache=True)
@@ -189,7 +189,7 @@ def interpolate(probabilities, counts, totals, position, discounts):
 
     Args:
         probabilities: of each query under the shorter context [queries], changed.
-        counts: of each query's n-gram [queries]. totals: of each distinct context [contexts, 4] (`context_totals`).
+        counts: of each query's n-gram [queries]. totals: of each distinct context [contexts, 4] (`add_context_totals`).
         position: each query's context among them [queries]. discounts: 0, D_1, D_2, D_3+.
     """
     for q in range(len(probabilities)):

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from assay.errors import check_integer
-from assay.models.ngram import Queries, train
+from assay.models.ngram import Queries, score_once
 from assay.models.tokenizer import MAX_VOCAB
 from assay.proxy.stream import Stream
 
@@ -45,9 +45,7 @@ class NGram:
         Args:
             queries: the held-out documents. starts: where each starts among them [documents + 1].
         """
-        vocab_size = queries.made_for[0]
-        model = train(*stream[:2], vocab_size=vocab_size, order=self.order, has_end=stream.has_end)
-        losses = -model.log_probabilities(queries) / np.log(2)
+        losses = -score_once(queries, *stream[:2], has_end=stream.has_end) / np.log(2)
         return np.diff(np.concatenate(([0.0], np.cumsum(losses)))[starts])
 
     def parameters(self) -> dict[str, Any]:
