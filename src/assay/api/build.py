@@ -46,7 +46,7 @@ def build_parts(
         for k, _ in zip(todo, map_parts(partial(_make_part, make, paths), todo), strict=True):
             advance(amounts[k])
     entries, figures = [], []
-    seconds = _read_seconds(draft.folder)
+    seconds = read_seconds(draft.folder)
     schema: pa.Schema = pa.schema([])
     for path in paths:
         schema, rows = _footer(path)
@@ -70,13 +70,18 @@ def _make_part(make: Callable[[int], tuple[pa.Table, dict[str, Any]]], paths: li
                 writer.write_table(table)
         else:
             pq.write_table(table, path, compression="zstd", compression_level=1)
-        with open(paths[part].parent / _SECONDS, "a", encoding="utf-8") as log:  # one short line: appended whole
-            log.write(json.dumps([paths[part].name, time.thread_time() - started]) + "\n")
+        log_seconds(paths[part], time.thread_time() - started)
     return part
 
 
-def _read_seconds(folder: Path) -> dict[str, float]:
-    """Core seconds of each part, by file name; of the last time it was made."""
+def log_seconds(file: Path, seconds: float) -> None:
+    """Notes beside a file of an artifact how many core seconds it took; in the file they would change its bytes."""
+    with open(file.parent / _SECONDS, "a", encoding="utf-8") as log:  # one short line: appended whole
+        log.write(json.dumps([file.name, seconds]) + "\n")
+
+
+def read_seconds(folder: Path) -> dict[str, float]:
+    """Core seconds of each file, by name; of the last time it was made."""
     path = folder / _SECONDS
     return dict(map(json.loads, path.read_text(encoding="utf-8").splitlines())) if path.exists() else {}
 

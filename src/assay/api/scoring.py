@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assay.api.build import build_parts, part_bytes
+from assay.api.build import build_parts, log_seconds, part_bytes, read_seconds
 from assay.artifacts.kinds import Corpus, Scores, check_corpus
 from assay.artifacts.manifest import atomic_path
 from assay.artifacts.workspace import Workspace
@@ -96,8 +96,7 @@ def _fitted(scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus], path:
         return {}, 0.0
     if path.exists():
         with np.load(path, allow_pickle=False) as stored:
-            state = dict(stored)
-        return state, float(state.pop("seconds"))
+            return dict(stored), read_seconds(path.parent).get(path.name, 0.0)
     seconds = 0.0
     sketches: dict[str, State] = {}
     for name, target in targets.items():
@@ -118,7 +117,8 @@ def _fitted(scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus], path:
                 advance(amounts[k])
     state = scorer.finish(prepared, pool)
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, allow_pickle=False, **state, seconds=np.array(seconds))
+        np.savez(stream, allow_pickle=False, **state)
+        log_seconds(path, seconds)
     return state, seconds
 
 
