@@ -278,3 +278,28 @@ def test_things_of_the_wrong_kind_are_named(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidParameterError, match=message):
         call(corpus)
+
+
+def test_where_lower_is_better_bounds_mean_what_they_say_and_top_takes_the_lowest(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    quoted = make_documents(10, seed=3, topic="q")
+    clean = make_documents(90, seed=4, topic="c")
+    pool = assay.read(write_jsonl(tmp_path / "pool.jsonl", quoted + clean), workspace=workspace)
+    law, med = (
+        assay.read(write_jsonl(tmp_path / f"{n}.jsonl", rows), name=n, workspace=workspace)
+        for n, rows in (("law", make_documents(3, seed=5, topic="l")), ("med", quoted))
+    )
+    scores = assay.score(pool, assay.Overlap(), target={"med": med, "law": law}, workspace=workspace)
+    options = {"scores": scores, "workspace": workspace}
+    low = assay.select(pool, assay.Threshold(max=0.05), by="overlap.share", budget="90 documents", **options)
+    assert sources(pool, low) == {"c": 90}
+    high = assay.select(pool, assay.Threshold(min=0.3), by="overlap.share", budget="10 documents", **options)
+    assert sources(pool, high) == {"q": 10}
+    top = assay.select(pool, "top", by="overlap.ngrams.med", budget="10 documents", **options)
+    assert sources(pool, top) == {"c": 10}
+    again = assay.score(pool, assay.Overlap(), target={"law": law, "med": med}, workspace=workspace)
+    assert again.fingerprint == scores.fingerprint and again.column_names[-2:] == [
+        "overlap.ngrams.law",
+        "overlap.ngrams.med",
+    ]

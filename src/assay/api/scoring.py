@@ -82,7 +82,8 @@ def _targets(scorer: Scorer, target: Corpus | Mapping[str, Corpus] | None) -> di
         return {}
     if target is None:
         raise InvalidParameterError(f"Scorer {scorer.name!r} compares with a target; pass target=assay.read(...).")
-    targets = dict(target) if isinstance(target, Mapping) else {"target": target}
+    # Sorted, because a fitted state found again must mean the same targets in the same places.
+    targets = dict(sorted(target.items())) if isinstance(target, Mapping) else {"target": target}
     for name, documents in targets.items():
         check_corpus(documents, "target" if len(targets) == 1 else f"target[{name!r}]")
     if not targets:

@@ -151,7 +151,8 @@ def choose(question: Question, name: str, workspace: Workspace) -> Selection:
 def higher_is_better(by: str | None) -> bool:
     """False for a scorer's column that says so (overlap); an expression or a corpus column is taken as it is."""
     scorer = SCORERS.get((by or "").split(".")[0])
-    columns = scorer().columns(("a", "b")) if scorer else []
+    target = (by or "").split(".", 2)[-1]  # of a column for one of several targets
+    columns = scorer().columns((target, "\0")) if scorer else []
     return not any(c.name == by and c.higher_is_better is False for c in columns)
 
 
@@ -296,7 +297,7 @@ def _inputs(question: Question) -> dict[str, str]:
         used |= {"length.bytes", "length.tokens"}
     for scores in question.scores:
         if used & set(scores.column_names):
-            inputs[f"scores.{scores.name}"] = scores.fingerprint
+            inputs[f"scores.{scores.name}.{scores.fingerprint}"] = scores.fingerprint
     if question.guard is not None and question.rules.guard is not None:
         inputs["guard"] = question.guard.fingerprint
     if question.tokens is not None and question.budget.unit in ("tokens", "share"):

@@ -98,7 +98,7 @@ def prepare(recipe: Recipe, workspace: Workspace, arms: Sequence[str] | None = N
     pool = _open(recipe.pool, "pool", workspace)
     fit: dict[str, Corpus] = {}
     heldout: dict[str, Corpus] = {}
-    for name, target in recipe.targets.items():
+    for name, target in sorted(recipe.targets.items()):  # one order of test rows, however a recipe lists them
         fit[name], heldout[name] = _split(target, name, workspace)
     guard_targets = dict(fit) | {f"{name}.heldout": corpus for name, corpus in heldout.items()}
     guard = score(pool, recipe.overlap.scorer(), target=guard_targets, workspace=workspace)

@@ -4,8 +4,9 @@ Paired hierarchical bootstrap: each replicate draws seeds and held-out documents
 run, so what is compared was trained from the same pool sample and tested on the same text. Seeds are few, and a plain
 bootstrap over five of them is too sure of itself; so the part of a replicate's deviation that comes from the seeds is
 stretched by sqrt(S / (S - 1)) * t(S - 1) / z, which makes the interval of a mean over seeds the one of Student's t. The
-part that comes from the documents is left as it is. Noise of single documents in single runs is counted on both sides
-(Owen 2007, "The pigeonhole bootstrap"), which makes intervals a little too wide where it dominates, never too narrow.
+part that comes from the documents is stretched in the same way, by the number of the smallest target's. Noise of single
+documents in single runs is counted on both sides (Owen 2007, "The pigeonhole bootstrap"), which makes intervals wide
+where it dominates.
 """
 
 import math
@@ -78,7 +79,9 @@ class Losses:
         )
         centre = self.bits_per_byte().mean(axis=1)
         stretch = math.sqrt(num_seeds / (num_seeds - 1)) * t_quantile((1 + LEVEL) / 2, num_seeds - 1) / _Z_LEVEL
-        return centre + stretch * (by_seed - centre) + (by_both - by_seed)
+        num_items = max(2, int(np.bincount(self.groups).min()))
+        widen = math.sqrt(num_items / (num_items - 1)) * t_quantile((1 + LEVEL) / 2, num_items - 1) / _Z_LEVEL
+        return centre + stretch * (by_seed - centre) + widen * (by_both - by_seed)
 
 
 def effect(losses: np.ndarray, replicates: np.ndarray, arm: int, baseline: int) -> Interval:

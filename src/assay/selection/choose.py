@@ -225,7 +225,7 @@ def _scores(rules: Rules, rows: pa.Table, size: int) -> np.ndarray:
         scores = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise InvalidParameterError(f"`{rules.score.text}` gives {values.type}; a score must be a number.") from None
-    return scores if rules.higher_is_better else -scores
+    return scores if rules.higher_is_better or not rules.policy.ranks else -scores
 
 
 def _groups(policy: Policy, rows: pa.Table, size: int) -> tuple[np.ndarray, list[str]]:

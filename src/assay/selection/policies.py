@@ -19,11 +19,13 @@ class Policy(ABC):
 
     name: what recipes call it.
     needs_score: whether the order depends on a score; documents without one are then never taken.
+    ranks: whether higher means earlier; if not, the score is taken as it is, also where lower is better.
     group_by: a corpus column whose values get a budget each, or None.
     """
 
     name: ClassVar[str]
     needs_score: ClassVar[bool] = True
+    ranks: ClassVar[bool] = True
 
     @abstractmethod
     def priorities(self, scores: np.ndarray, uniform: np.ndarray) -> np.ndarray:
@@ -76,6 +78,7 @@ class Threshold(Policy):
     """
 
     name: ClassVar[str] = "threshold"
+    ranks: ClassVar[bool] = False
     min: float | None = None
     max: float | None = None
 
@@ -139,6 +142,10 @@ class Quota(Policy):
     @property
     def needs_score(self) -> bool:  # type: ignore[override]
         return self.within.needs_score
+
+    @property
+    def ranks(self) -> bool:  # type: ignore[override]
+        return self.within.ranks
 
     @property
     def group_by(self) -> str | None:
