@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from assay.errors import InvalidParameterError
+from assay.errors import BudgetError, InvalidParameterError
 from assay.selection import choose
 from assay.selection.choose import REASONS, Judged, Rules, apply, find_cuts, gather, histogram, judge, totals
 from assay.selection.expressions import Expression
@@ -22,28 +22,27 @@ def run(judged: list[Judged], budgets: dict[str, float], max_repeats: int = 1) -
         budgets,
         eligible,
         max_repeats,
+        0,
         lambda prefixes: [histogram(part, prefixes) for part in judged],
         lambda prefixes: [gather(part, prefixes) for part in judged],
     )
     return [apply(part, cuts)[0] for part in judged]
 
 
-def slow(judged: list[Judged], budgets: dict[str, float]) -> list[np.ndarray]:
-    repeats = [np.zeros(len(part.reason), np.int32) for part in judged]
-    for group, budget in budgets.items():
-        documents = [
-            (int(part.key[row]), int(part.tie[row]), k, row)
-            for k, part in enumerate(judged)
-            for row in range(len(part.reason))
-            if part.reason[row] == 0 and part.groups[part.group[row]] == group
-        ]
-        taken = 0.0
-        for _, _, k, row in sorted(documents, reverse=True):
-            if taken >= budget:
-                break
-            taken += judged[k].cost[row]
-            repeats[k][row] = 1
-    return repeats
+def slow(judged: list[Judged], group: str, budget: float) -> list[tuple[int, int, float]]:
+    """(part, row, cost) of a group's documents in order, up to the one with which the budget is reached."""
+    documents = [
+        (int(part.key[row]), int(part.tie[row]), k, row)
+        for k, part in enumerate(judged)
+        for row in range(len(part.reason))
+        if part.reason[row] == 0 and part.groups[part.group[row]] == group
+    ]
+    taken: list[tuple[int, int, float]] = []
+    for _, _, k, row in sorted(documents, reverse=True):
+        if sum(cost for _, _, cost in taken) >= budget:
+            break
+        taken.append((k, row, judged[k].cost[row]))
+    return taken
 
 
 def random_parts(seed: int, *, ties: bool, groups: int = 1, size: int = 400) -> list[Judged]:
@@ -81,8 +80,49 @@ def test_the_choice_is_the_sorted_prefix(
         available = sum((Counter(totals(part)["groups"]) for part in parts), Counter())
         share = np.random.default_rng(seed).uniform(0.05, 0.95)
         budgets = {group: float(int(cost * share) + 1) for group, cost in available.items() if cost}
-        for ours, expected in zip(run(parts, budgets), slow(parts, budgets), strict=True):
-            np.testing.assert_array_equal(ours, expected)
+        ours = {(k, row) for k, repeats in enumerate(run(parts, budgets)) for row in np.flatnonzero(repeats)}
+        chosen = 0.0
+        for group, budget in budgets.items():
+            expected = slow(parts, group, budget)
+            of_group = {(k, row) for k, row in ours if parts[k].groups[parts[k].group[row]] == group}
+            whole = {(k, row) for k, row, _ in expected}
+            assert of_group == whole or (groups > 1 and of_group == whole - {expected[-1][:2]})
+            chosen += sum(parts[k].cost[row] for k, row in of_group)
+        assert sum(budgets.values()) <= chosen < sum(budgets.values()) + 50
+
+
+@pytest.mark.parametrize(("num_groups", "budget"), [(50, 10), (3, 10), (200, 150), (7, 7), (1000, 1)])
+def test_many_groups_together_go_no_further_than_one_document(num_groups: int, budget: int) -> None:
+    size = 6 * num_groups
+    group = np.arange(size) % num_groups
+    keys = choose._sortable(np.arange(size).astype(float))
+    names = [f"g{k}" for k in range(num_groups)]
+    part = Judged(np.zeros(size, np.uint8), keys, np.zeros(size, np.uint64), np.ones(size), group, names)
+    repeats = run([part], Quota().group_budgets(budget, totals(part)["groups"]))[0]
+    by_group = np.bincount(group, repeats)
+    assert repeats.sum() == budget
+    assert set(by_group) <= {budget // num_groups, -(-budget // num_groups)}
+
+
+def test_each_group_gets_its_budget_on_average() -> None:
+    crossings = {f"g{k}": choose.Crossing(0, 0, 1.0, 0.2) for k in range(10)}
+    taken = np.zeros(10)
+    for seed in range(2000):
+        last = choose._round_jointly(crossings, seed)
+        assert sum(end == (0, 0) for end in last.values()) == 2
+        taken += [last[group] == (0, 0) for group in crossings]
+    np.testing.assert_allclose(taken / 2000, 0.2, atol=4 * np.sqrt(0.2 * 0.8 / 2000))
+
+
+@pytest.mark.parametrize("total", [123_456_789.0, 3e8 / 7])
+def test_all_of_a_large_pool_can_be_asked_for_in_groups(total: float) -> None:
+    rng = np.random.default_rng(0)
+    costs = rng.random(7)
+    available = dict(zip("abcdefg", costs / costs.sum() * total, strict=True))
+    for scale in (0.1, 1 / 3, 1.0):
+        budgets = Quota().group_budgets(sum(available.values()) / scale * scale, available)
+        cuts = find_cuts(budgets, available, 1, 0, lambda _: [], lambda _: [])
+        assert {cut.copies for cut in cuts.values()} == {1}
 
 
 def test_equal_keys_and_ties_are_told_apart_as_far_as_they_can_be() -> None:
@@ -145,12 +185,19 @@ def test_too_little_is_refused_with_the_way_out(max_repeats: int, message: str) 
         run(one_part([3, 4, 5]), {"": 30}, max_repeats)
 
 
+@pytest.mark.parametrize("shares", ["proportional", "equal", {"a": 1}])
+def test_a_quota_of_nothing_is_refused(shares: object) -> None:
+    with pytest.raises(BudgetError, match="The budget is 30, but the documents that may be taken hold only 0"):
+        run([], Quota(shares=shares).group_budgets(30, {}))
+
+
 IDS = np.arange(6, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
 ROWS = pa.table(
     {
         "score": [5.0, None, float("nan"), 1.0, 4.0, 2.0],
         "source": ["a", "a", "b", "b", None, "a"],
         "guarded": [True, True, True, True, False, True],
+        "facts": [{"a": 1}] * 6,
     }
 )
 
@@ -183,6 +230,7 @@ def test_low_scores_come_first_where_they_are_better() -> None:
     [
         (Rules(policy=Uniform(), where=Expression("score + 1")), "`score . 1` gives double, not true or false"),
         (Rules(policy=Top(), score=Expression("source")), "`source` gives string; a score must be a number"),
+        (Rules(policy=Quota(by="facts")), r"`by` \(='facts'\) must be a column of text, .* not struct"),
     ],
 )
 def test_expressions_of_the_wrong_type_are_refused(rules: Rules, message: str) -> None:
@@ -245,6 +293,7 @@ def test_sampling_becomes_top_when_cold_and_uniform_when_hot() -> None:
         ("equal", {"a": 30.0, "b": 10.0}, 8, {"a": 4, "b": 4}),
         ("equal", {"a": 30.0, "b": 1.0, "c": 30.0}, 21, {"b": 1, "a": 10, "c": 10}),
         ({"a": 3, "b": 1}, {"a": 30.0, "b": 10.0, "c": 5.0}, 8, {"a": 6, "b": 2}),
+        ({2020: 3, 2021: 1}, {"2020": 30.0, "2021": 10.0}, 8, {"2020": 6, "2021": 2}),
     ],
 )
 def test_quotas(shares: object, available: dict[str, float], budget: float, expected: dict[str, float]) -> None:
@@ -262,7 +311,12 @@ def test_quotas(shares: object, available: dict[str, float], budget: float, expe
             lambda: Quota(shares="fair"),
             "`shares` .* must be proportional or equal. Write proportional, equal, or a mapping",
         ),
-        (lambda: Quota(shares={"a": -1}), "`shares` .* numbers of at least 0"),
+        (lambda: Quota(shares={"a": -1}), r"`shares.a` \(=-1\) must be a number of at least 0"),
+        (lambda: Quota(shares={"a": float("inf")}), r"`shares.a` \(=inf\) must be a number"),
+        (lambda: Quota(shares={"a": 0}), "`shares` .* must be numbers that do not sum to 0"),
+        (lambda: Quota(shares={False: 1}), r"`shares` \(=False\) must be given by names that are text. Put the name"),
+        (lambda: Quota(shares=[1, 2]), r"`shares` \(=\[1, 2\]\) must be proportional or equal. Write proportional"),
+        (lambda: Quota(by=5), r"`by` \(=5\) must be the name of a column"),
         (lambda: Quota(within=Quota()), "`within` .* must be a policy other than quota"),
         (
             lambda: Quota(shares={"x": 1}).group_budgets(5, {"a": 9.0}),

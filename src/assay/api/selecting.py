@@ -191,6 +191,7 @@ def _make(question: Question, draft: Draft) -> Any:
         {group: budget for group, budget in budgets.items() if budget > 0},
         eligible,
         question.max_repeats,
+        question.rules.seed,
         partial(passes, histogram),
         partial(passes, gather),
     )

@@ -3,8 +3,13 @@
 The documents of a group are taken in order of priority until their costs reach the group's budget. To find where that
 is without sorting everything, priority and tie-break are seen as one 128-bit number: a histogram of cost over its
 leading 16 bits tells in which bin the budget is used up, and only that bin is looked at more closely.
+
+The document with which a group reaches its budget goes beyond it. Many groups would so go far beyond theirs together;
+therefore that document is taken only where the groups so far would fall short without it. The whole, and every group,
+ends up within one document of its budget.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +28,8 @@ REASONS = ("not_in_sample", "overlap", "where", "no_score", "outside_threshold",
 _DIGIT_BITS = 16
 _NUM_DIGITS = 8
 _GATHER_LIMIT = 1 << 18
+_MAX = 2**64 - 1
+_ROUNDING = 1e-9  # a group's budget is a share of a sum of costs, so a whole document may be missing by a rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +83,15 @@ class Cut(NamedTuple):
     tie: int
 
 
+class Crossing(NamedTuple):
+    """The document with which a group reaches its budget, and how much of its cost the budget still asks for."""
+
+    key: int
+    tie: int
+    cost: float
+    asked: float
+
+
 def judge(rules: Rules, rows: pa.Table, id_hashes: np.ndarray, costs: np.ndarray) -> Judged:
     """Applies the rules to one part.
 
@@ -120,33 +136,33 @@ def histogram(judged: Judged, prefixes: Mapping[str, tuple[int, ...]]) -> dict[t
     """Cost and number of documents by the next 16 bits of (key, tie), for documents that share a group's prefix.
 
     Args:
-        prefixes: for each group still open, the leading 16-bit digits found so far.
+        prefixes: for each group still open, the leading 16-bit digits found so far, as many for all.
     """
-    result: dict[tuple[str, int], tuple[float, int]] = {}
-    for group, prefix in prefixes.items():
-        rows = _matching(judged, group, prefix)
-        digit = _digit(judged, len(prefix))[rows]
-        costs = np.bincount(digit, judged.cost[rows], minlength=1)
-        counts = np.bincount(digit, minlength=1)
-        for d in np.flatnonzero(counts):
-            result[group, int(d)] = (float(costs[d]), int(counts[d]))
-    return result
+    rows = _matching(judged, prefixes)
+    digits = _digit(judged, len(next(iter(prefixes.values()), ())), rows)
+    table = pa.table({"bin": judged.group[rows] << _DIGIT_BITS | digits, "cost": judged.cost[rows]})
+    bins = table.group_by("bin", use_threads=False).aggregate([("cost", "sum"), ("cost", "count")])
+    return {
+        (judged.groups[found >> _DIGIT_BITS], found & ((1 << _DIGIT_BITS) - 1)): (cost, count)
+        for found, cost, count in zip(*(bins[c].to_pylist() for c in ("bin", "cost_sum", "cost_count")), strict=True)
+    }
 
 
 def gather(judged: Judged, prefixes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """(key, tie, cost) of the documents that share a group's prefix, per group [documents, 3] as uint64."""
-    result = {}
-    for group, prefix in prefixes.items():
-        rows = _matching(judged, group, prefix)
-        columns = [judged.key[rows], judged.tie[rows], judged.cost[rows].view(np.uint64)]
-        result[group] = np.stack(columns, axis=1)
-    return result
+    rows = _matching(judged, prefixes)
+    rows = rows[np.argsort(judged.group[rows], kind="stable")]
+    columns = np.stack([judged.key[rows], judged.tie[rows], judged.cost[rows].view(np.uint64)], axis=1)
+    groups, firsts = np.unique(judged.group[rows], return_index=True)
+    pieces = np.split(columns, firsts[1:])
+    return {judged.groups[group]: piece for group, piece in zip(groups, pieces, strict=False)}  # no rows: one piece
 
 
 def find_cuts(
     budgets: Mapping[str, float],
     eligible: Mapping[str, float],
     max_repeats: int,
+    seed: int,
     run_histogram: Callable[[Mapping[str, tuple[int, ...]]], Iterable[dict[tuple[str, int], tuple[float, int]]]],
     run_gather: Callable[[Mapping[str, tuple[int, ...]]], Iterable[dict[str, np.ndarray]]],
 ) -> dict[str, Cut]:
@@ -154,51 +170,28 @@ def find_cuts(
 
     Args:
         budgets: cost wanted of each group; eligible: cost that can be taken once.
+        seed: decides which groups are the ones to overshoot.
         run_histogram, run_gather: apply `histogram` and `gather` to every part and give the results one by one.
 
     Raises:
         BudgetError: a group has too little, even when every document is taken `max_repeats` times.
     """
-    cuts: dict[str, Cut] = {}
+    copies: dict[str, int] = {}
     wanted: dict[str, float] = {}
     for group, budget in budgets.items():
         have = eligible.get(group, 0.0)
-        if budget > have * max_repeats:
+        if budget > have * max_repeats * (1 + _ROUNDING):
             raise BudgetError(_too_little(group, budget, have, max_repeats))
-        copies = int(budget // have) if have else 0
-        wanted[group] = budget - copies * have
-        cuts[group] = Cut(copies, 2**64 - 1, 2**64 - 1)
-    open_groups: dict[str, tuple[int, ...]] = {g: () for g, cost in wanted.items() if cost > 0}
-    counts: dict[str, int] = {}
-    while open_groups:
-        bins: dict[str, Counter[int]] = {g: Counter() for g in open_groups}
-        sizes: dict[str, Counter[int]] = {g: Counter() for g in open_groups}
-        for part in run_histogram(open_groups):
-            for (group, digit), (cost, count) in part.items():
-                if group in open_groups:
-                    bins[group][digit] += cost  # type: ignore[assignment]
-                    sizes[group][digit] += count
-        for group in open_groups:
-            digit, above = _crossing(bins[group], wanted[group])
-            wanted[group] -= above
-            open_groups[group] += (digit,)
-            counts[group] = sizes[group][digit]
-        small = {g: p for g, p in open_groups.items() if counts[g] <= _GATHER_LIMIT or len(p) == _NUM_DIGITS}
-        if small:
-            found: dict[str, list[np.ndarray]] = {g: [] for g in small}
-            for gathered in run_gather(small):
-                for group, rows in gathered.items():
-                    found[group].append(rows)
-            for group, pieces in found.items():
-                key, tie = _crossing_document(np.concatenate(pieces), wanted[group])
-                cuts[group] = Cut(cuts[group].copies, key, tie)
-        open_groups = {g: p for g, p in open_groups.items() if g not in small}
-    return cuts
+        copies[group] = int(budget / have * (1 + _ROUNDING)) if have else 0
+        wanted[group] = budget - copies[group] * have
+    short = {g: cost for g, cost in wanted.items() if cost > budgets[g] * _ROUNDING}
+    last = _round_jointly(_crossings(short, run_histogram, run_gather), seed)
+    return {group: Cut(copies[group], *last.get(group, (_MAX, _MAX))) for group in budgets}
 
 
 def apply(judged: Judged, cuts: Mapping[str, Cut]) -> tuple[np.ndarray, np.ndarray]:
     """Repeats [documents] int32, and the reason [documents] uint8 of those with none (0 = kept)."""
-    none = Cut(0, 2**64 - 1, 2**64 - 1)
+    none = Cut(0, _MAX, _MAX)
     by_group = [cuts.get(name, none) for name in judged.groups]
     copies = np.array([cut.copies for cut in by_group], np.int32)[judged.group]
     key = np.array([cut.key for cut in by_group], np.uint64)[judged.group]
@@ -231,7 +224,14 @@ def _scores(rules: Rules, rows: pa.Table, size: int) -> np.ndarray:
 def _groups(policy: Policy, rows: pa.Table, size: int) -> tuple[np.ndarray, list[str]]:
     if policy.group_by is None:
         return np.zeros(size, np.int64), [""]
-    encoded = rows[policy.group_by].cast(pa.string()).fill_null("null").combine_chunks().dictionary_encode()
+    column = rows[policy.group_by]
+    try:
+        names = column.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise InvalidParameterError(
+            f"`by` (={policy.group_by!r}) must be a column of text, numbers or truth values, not {column.type}."
+        ) from None
+    encoded = names.fill_null("null").combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], pa.string()).dictionary_encode()
     return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
@@ -243,39 +243,87 @@ def _sortable(values: np.ndarray) -> np.ndarray:
     return np.where(bits >> np.uint64(63), ~bits, bits | np.uint64(1 << 63))
 
 
-def _digit(judged: Judged, position: int) -> np.ndarray:
+def _digit(judged: Judged, position: int, rows: np.ndarray) -> np.ndarray:
     half, place = divmod(position, _NUM_DIGITS // 2)
     source = judged.tie if half else judged.key
     shift = np.uint64(64 - _DIGIT_BITS * (place + 1))
-    return ((source >> shift) & np.uint64((1 << _DIGIT_BITS) - 1)).astype(np.int64)
+    return ((source[rows] >> shift) & np.uint64((1 << _DIGIT_BITS) - 1)).astype(np.int64)
 
 
-def _matching(judged: Judged, group: str, prefix: tuple[int, ...]) -> np.ndarray:
-    if group not in judged.groups:
-        return np.empty(0, np.int64)
-    matches = (judged.reason == 0) & (judged.group == judged.groups.index(group))
-    for position, digit in enumerate(prefix):
-        matches &= _digit(judged, position) == digit
-    return np.flatnonzero(matches)
+def _matching(judged: Judged, prefixes: Mapping[str, tuple[int, ...]]) -> np.ndarray:
+    """Documents that can be taken and share the prefix of their group."""
+    is_open = np.array([group in prefixes for group in judged.groups], np.bool_)
+    rows = np.flatnonzero((judged.reason == 0) & is_open[judged.group])
+    for position in range(len(next(iter(prefixes.values()), ()))):
+        wanted = np.array([prefixes[g][position] if g in prefixes else -1 for g in judged.groups], np.int64)
+        rows = rows[_digit(judged, position, rows) == wanted[judged.group[rows]]]
+    return rows
 
 
-def _crossing(bins: Mapping[int, float], wanted: float) -> tuple[int, float]:
+def _crossings(wanted: Mapping[str, float], run_histogram: Any, run_gather: Any) -> dict[str, Crossing]:
+    """Narrows the leading digits of each group's crossing document until few enough documents share them."""
+    left = dict(wanted)
+    prefixes: dict[str, tuple[int, ...]] = {group: () for group in wanted}
+    num_left = 0
+    for depth in range(_NUM_DIGITS):
+        bins: dict[str, dict[int, tuple[float, int]]] = {group: {} for group in wanted}
+        for part in run_histogram(prefixes) if wanted else ():
+            for (group, digit), (cost, count) in part.items():
+                if group in bins:
+                    sums = bins[group].get(digit, (0.0, 0))
+                    bins[group][digit] = (sums[0] + cost, sums[1] + count)
+        num_left = 0
+        for group, found in bins.items():
+            digit, above = _crossing(found, left[group])
+            left[group] -= above
+            prefixes[group] += (digit,)
+            num_left += found[digit][1]
+        if num_left <= _GATHER_LIMIT:
+            break
+    pieces: dict[str, list[np.ndarray]] = {group: [] for group in wanted}
+    for gathered in run_gather(prefixes) if wanted else ():
+        for group, rows in gathered.items():
+            pieces[group].append(rows)
+    return {group: _crossing_document(np.concatenate(rows), left[group]) for group, rows in pieces.items()}
+
+
+def _crossing(bins: Mapping[int, tuple[float, int]], wanted: float) -> tuple[int, float]:
     """The bin, from the highest down, in which `wanted` is reached, and the cost in the bins above it."""
     above = 0.0
     ordered = sorted(bins, reverse=True)
     for digit in ordered:
-        if above + bins[digit] >= wanted:
+        if above + bins[digit][0] >= wanted:
             return digit, above
-        above += bins[digit]
-    return ordered[-1], above - bins[ordered[-1]]  # rounding kept the sum a hair below
+        above += bins[digit][0]
+    return ordered[-1], above - bins[ordered[-1]][0]  # rounding kept the sum a hair below
 
 
-def _crossing_document(rows: np.ndarray, wanted: float) -> tuple[int, int]:
-    """(key, tie) of the document, from the highest down, with which `wanted` is reached."""
+def _crossing_document(rows: np.ndarray, wanted: float) -> Crossing:
+    """The document, from the highest down, with which `wanted` is reached."""
     order = np.lexsort((rows[:, 1], rows[:, 0]))[::-1]
-    reached = np.cumsum(rows[order, 2].view(np.float64)) >= wanted
-    last = order[int(np.argmax(reached)) if reached.any() else -1]
-    return int(rows[last, 0]), int(rows[last, 1])
+    costs = rows[order, 2].view(np.float64)
+    sums = np.cumsum(costs)
+    last = min(int(np.searchsorted(sums, wanted)), len(rows) - 1)
+    key, tie = rows[order[last], :2].tolist()
+    return Crossing(key, tie, float(costs[last]), float(wanted - (sums[last] - costs[last])))
+
+
+def _round_jointly(crossings: Mapping[str, Crossing], seed: int) -> dict[str, tuple[int, int]]:
+    """(key, tie) of the last document of each group, which is its crossing document or the one before.
+
+    Groups go by in an order drawn by the seed, so that over seeds each gets its budget on average.
+    """
+    last: dict[str, tuple[int, int]] = {}
+    surplus = 0.0
+    for group in sorted(crossings, key=lambda g: hashlib.blake2b(f"{seed}/{g}".encode()).digest()):
+        key, tie, cost, asked = crossings[group]
+        if surplus - asked >= -_ROUNDING * cost:
+            surplus -= asked
+            last[group] = divmod(min((key << 64 | tie) + 1, _MAX << 64 | _MAX), 1 << 64)
+        else:
+            surplus += cost - asked
+            last[group] = (key, tie)
+    return last
 
 
 def _too_little(group: str, budget: float, have: float, max_repeats: int) -> str:

@@ -118,7 +118,7 @@ class Quota(Policy):
 
     by: the column.
     shares: "proportional" to what can be taken of each, "equal" (a group too small for that gives its rest to the
-        others), or a mapping from value to share; shares are scaled to sum to one.
+        others), or a mapping from value (as text) to share; shares are scaled to sum to one.
     within: the policy that chooses inside each group.
     """
 
@@ -128,15 +128,19 @@ class Quota(Policy):
     within: Policy = field(default_factory=Uniform)
 
     def __post_init__(self) -> None:
+        check(isinstance(self.by, str), "by", self.by, "the name of a column")
+        check(isinstance(self.within, Policy), "within", self.within, "a policy")
         way_out = "Write proportional, equal, or a mapping such as {web: 0.7, books: 0.3}."
-        if isinstance(self.shares, str):
-            check(self.shares in ("proportional", "equal"), "shares", self.shares, "proportional or equal", way_out)
+        if isinstance(self.shares, Mapping):
+            # YAML reads `no:` as False and `2020:` as a number; only the second can be meant in one way.
+            for name, share in self.shares.items():
+                is_clear = isinstance(name, str) or type(name) is int
+                check(is_clear, "shares", name, "given by names that are text", "Put the name between quotes.")
+                check_number(f"shares.{name}", share, "a number of at least 0", lambda s: s >= 0)
+            check(sum(self.shares.values()) > 0, "shares", dict(self.shares), "numbers that do not sum to 0", way_out)
+            object.__setattr__(self, "shares", {str(name): share for name, share in self.shares.items()})
         else:
-            ok = (
-                all(isinstance(s, int | float) and s >= 0 for s in self.shares.values())
-                and sum(self.shares.values()) > 0
-            )
-            check(ok, "shares", dict(self.shares), "numbers of at least 0 that do not sum to 0", way_out)
+            check(self.shares in ("proportional", "equal"), "shares", self.shares, "proportional or equal", way_out)
         check(not isinstance(self.within, Quota), "within", "quota", "a policy other than quota")
 
     @property
@@ -155,8 +159,10 @@ class Quota(Policy):
         return self.within.priorities(scores, uniform)
 
     def group_budgets(self, budget: float, available: Mapping[str, float]) -> dict[str, float]:
+        if not available:
+            return super().group_budgets(budget, available)
         if self.shares == "proportional":
-            total = sum(available.values()) or 1.0
+            total = sum(available.values())
             return {group: budget * size / total for group, size in available.items()}
         if self.shares == "equal":
             return _as_equal_as_possible(budget, available)
