@@ -55,6 +55,11 @@ def check(ok: bool, name: str, value: object, rule: str, way_out: str = "") -> N
         raise InvalidParameterError(f"`{name}` (={value!r}) must be {rule}.{' ' + way_out if way_out else ''}")
 
 
+def check_text(name: str, value: object) -> None:
+    """Raises InvalidParameterError unless `value` is text that says something."""
+    check(isinstance(value, str) and value.strip() != "", name, value, "text", "Put it between quotes.")
+
+
 def check_integer(name: str, value: object, at_least: int, at_most: int | None = None) -> None:
     """Raises InvalidParameterError unless `value` is an integer inside the closed range."""
     is_integer = isinstance(value, int) and not isinstance(value, bool)

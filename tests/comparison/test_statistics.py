@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from assay.comparison.result import evaluate, headline, multiplier_text, winner
+from assay.comparison.result import evaluate, headline, multiplier_estimate, multiplier_interval, multiplier_text, winner
 from assay.comparison.statistics import (
     Interval,
     Losses,
@@ -220,6 +220,29 @@ def test_evaluate_puts_it_together() -> None:
     assert winner(without) is None
     assert "no difference from random was shown for same" in headline(without, 1000, "random")
     assert "bad is worse" in headline(without, 1000, "random")
+
+
+def test_no_multiplier_is_read_off_a_curve_that_does_not_fall() -> None:
+    """Random choices that get worse with more tokens: "better" beside "at most 0.25 times" would be absurd."""
+    cells = [("random", 1000), ("good", 1000), ("random", 500), ("random", 2000)]
+    rising = simulate(np.random.default_rng(7), [0.0, 0.1, 0.3, -0.1], seed_sd=0.01, noise_sd=0.01)
+    found = evaluate(rising, cells, ["random", "good"], [500, 1000, 2000], 1000, "random")
+    good = found["arms"][1]
+    assert good["verdict"] == "better" and good["multiplier"] is None
+    text = headline(found["arms"], 1000, "random")
+    assert "times" not in text and "what it saves in tokens is not known" in text
+    assert multiplier_estimate(None) == "–" and multiplier_interval(None) == ""
+
+
+def test_a_multiplier_that_may_be_anything_is_not_given() -> None:
+    cells = [("random", 1000), ("same", 1000), ("random", 500), ("random", 2000)]
+    unknown = 0
+    for seed in range(20):
+        level = simulate(np.random.default_rng(seed), [0.0, 0.0, 0.0, 0.0], seed_sd=0.1)
+        times = evaluate(level, cells, ["random", "same"], [500, 1000, 2000], 1000, "random")["arms"][1]["multiplier"]
+        unknown += times is None
+        assert times is None or (times["low_bound"], times["high_bound"]) != ("<=", ">=")
+    assert unknown >= 10
 
 
 @pytest.mark.parametrize(

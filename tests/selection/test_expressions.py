@@ -44,6 +44,13 @@ N = None
         ("(1 + 2) * length.words", [30, 600, N, 0]),
         ("length.words / 4", [2.5, 50.0, N, 0.0]),
         ("length.words % 3", [1, 2, N, 0]),
+        ("-7 % length.words", [-7, -7, N, N]),
+        ("f % 1", [0.5, -0.5, 0.5, N]),
+        ("f / length.words", [0.05, -0.0075, N, N]),
+        ("lang not in ('en', null)", [False, N, N, N]),
+        ("lang in ('en', null)", [True, N, N, N]),
+        ("length.words in (10, 0.5)", [True, False, N, False]),
+        ("length.words > 99999999999999999999", [False, False, N, False]),
         ("-f", [-0.5, 1.5, -2.5, N]),
         ("abs(f) + sqrt(4)", [2.5, 3.5, 4.5, N]),
         ("coalesce(f, 0)", [0.5, -1.5, 2.5, 0.0]),
@@ -65,6 +72,41 @@ def test_values_are_those_of_sql(text: str, expected: list[object]) -> None:
     assert Expression(text).evaluate(ROWS).to_pylist() == expected
 
 
+@pytest.mark.parametrize(
+    ("column", "expressions"),
+    [
+        (pa.array([1, 255, N], pa.uint8()), {"-x": [-1, -255, N], "3 - x": [2, -252, N], "x * x": [1, 65025, N]}),
+        (pa.array([1, 2, N], pa.uint32()), {"-x": [-1, -2, N], "x - 5": [-4, -3, N], "x > 1": [False, True, N]}),
+        (pa.array([-128, 2, N], pa.int8()), {"-x": [128, -2, N], "abs(x)": [128, 2, N]}),
+        (pa.array([1, 2**64 - 1, N], pa.uint64()), {"-x": [-1.0, -(2.0**64), N], "x > 9": [False, True, N]}),
+        (pa.array([1, 2, N], pa.float16()), {"x > 1": [False, True, N]}),
+        (
+            pa.array(["En", "de", N]).dictionary_encode(),
+            {"x in ('de')": [False, True, N], "x like 'E%'": [True, False, N], "lower(x)": ["en", "de", N]},
+        ),
+        (pa.array(["En", "de", N], pa.string_view()), {"x = 'de'": [False, True, N], "lower(x)": ["en", "de", N]}),
+        (pa.array(["En", "de", N], pa.large_string()), {"x = 'de'": [False, True, N], "lower(x)": ["en", "de", N]}),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_every_way_to_store_a_column_gives_the_same_values(
+    column: pa.Array, expressions: dict[str, list[object]]
+) -> None:
+    for text, expected in expressions.items():
+        assert Expression(text).evaluate(pa.table({"x": column})).to_pylist() == expected
+
+
+def test_numbers_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InvalidParameterError, match=r"`x \* x` does not fit its columns: overflow"):
+        Expression("x * x").evaluate(pa.table({"x": [2**62]}))
+
+
+@pytest.mark.parametrize("value", [True, 5, None, ["f > 1"]])
+def test_an_expression_is_text(value: object) -> None:
+    with pytest.raises(InvalidParameterError, match="`expression` .* must be text. Write it as in SQL"):
+        Expression(value)
+
+
 def test_ln_is_the_natural_logarithm() -> None:
     values = Expression("ln(dsir.log_weight.law)").evaluate(ROWS).to_pylist()
     assert values == pytest.approx([math.log(v) for v in (1, 2, 3, 4)])
@@ -81,6 +123,8 @@ def test_columns_are_the_ones_it_reads() -> None:
         ("", "cannot be read as an expression: .* Write it as in SQL"),
         ("length.words >=", "cannot be read as an expression: an operand is missing"),
         ("(f > 1", "cannot be read as an expression"),
+        ("lang = 'en", "cannot be read as an expression: a quote or a comment is not closed. Write it as in SQL"),
+        ('"lang = 1', "a quote or a comment is not closed"),
         ("passes(f)", "uses 'PASSES.f.', which is not supported. There are and, or, not"),
         ("select 1", "uses 'SELECT 1', which is not supported"),
         ("f > (select 1)", "which is not supported"),

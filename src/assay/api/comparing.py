@@ -127,7 +127,8 @@ def _content(
         facts, shown[name], selections[name] = describe_arm(stage, name)
         arm = recipe.arms[name]
         summaries = {s.name: s.manifest.summary for s in stage.scores[name] if s.manifest.summary}
-        saved = round((result["multiplier"]["estimate"] - 1) * budget) if "multiplier" in result else None
+        times = result.get("multiplier")
+        saved = round((times["estimate"] - 1) * budget) if times else None
         arms.append(
             {
                 **result,

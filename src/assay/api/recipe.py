@@ -9,7 +9,7 @@ import yaml
 
 from assay.artifacts.kinds import Corpus
 from assay.corpus.write import FORMATS
-from assay.errors import InvalidParameterError, check, check_choice, check_integer, check_number, did_you_mean
+from assay.errors import InvalidParameterError, check, check_choice, check_integer, check_number, check_text, did_you_mean
 from assay.proxy.ngram import PROXIES, NGram
 from assay.scorers import SCORERS, Overlap, Scorer
 from assay.selection.budget import Budget
@@ -29,6 +29,11 @@ class Source:
     id: str | None = None
     format: str | None = None
     max_failed_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("text", "id", "format"):
+            if getattr(self, name) is not None or name == "text":
+                check_text(name, getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +97,7 @@ class Write:
     format: str = "parquet"
 
     def __post_init__(self) -> None:
+        check_text("to", self.to)
         check_choice("format", self.format, FORMATS)
 
 
@@ -124,6 +130,8 @@ class Recipe:
         )
         if self.arms[RANDOM] != Arm():
             raise InvalidParameterError("Arm 'random' is the yardstick and takes no settings; give yours another name.")
+        if BEST in self.arms:
+            raise InvalidParameterError("No arm can be called 'best': `write` means the winner by it. Rename the arm.")
         if self.write is not None:
             check_choice("write.arm", self.write.arm, [BEST, *self.arms])
 
@@ -182,6 +190,8 @@ def _arm(content: Any, where: str) -> Arm:
     scorer, by = _score(values.get("score"), f"{where}.score")
     policy = _policy(values.get("select", "uniform" if by is None else "top"), f"{where}.select")
     check_integer(f"{where}.max_repeats", values.get("max_repeats", 1), 1)
+    if values.get("where") is not None:
+        check_text(f"{where}.where", values["where"])
     if policy.needs_score and by is None:
         raise InvalidParameterError(f"`{where}` selects by {policy.name!r}, which goes by a score. Add `score:`.")
     arm = Arm(scorer=scorer, by=by, select=policy, where=values.get("where"), max_repeats=values.get("max_repeats", 1))
@@ -200,6 +210,8 @@ def _score(content: Any, where: str) -> tuple[Scorer | None, str | None]:
         return None, content
     values = dict(_mapping(where, content))
     by = values.pop("by", None)
+    if by is not None:
+        check_text(f"{where}.by", by)
     scorer = _named(where, values, SCORERS)
     return scorer, by or _first_column(scorer)
 

@@ -58,7 +58,7 @@ class Question:
             names = [name for name in self.guard.column_names if GUARD + name in self.rules.guard.columns]
             table = self.guard.table(part, names)
             columns |= {GUARD + name: table[name] for name in names}
-        return pa.table(columns)
+        return pa.table(columns or {"": pa.nulls(self.corpus.manifest.parts[part]["rows"])})
 
     def judge(self, part: int) -> Judged:
         """What the rules say about each document of one part."""

@@ -17,7 +17,7 @@ from assay.comparison.statistics import Losses
 from assay.corpus.engine import map_parts
 from assay.corpus.read import read_corpus
 from assay.corpus.split import limit_holdout, split_holdout
-from assay.errors import InvalidParameterError
+from assay.errors import ArtifactError, InvalidParameterError
 from assay.progress import step
 from assay.selection.choose import Rules
 from assay.selection.expressions import Expression
@@ -82,11 +82,29 @@ class Evidence:
     pool_ends: bool
 
     def losses(self) -> Losses:
-        """Bits [cells, seeds, items] in the order of `runs`."""
-        tables = [[r.to_table(["bits"])["bits"].to_numpy() for r in seeds] for seeds in self.runs.values()]
-        first = next(iter(self.runs.values()))[0].to_table(["bytes", "target"])
+        """Bits [cells, seeds, items] in the order of `runs`.
+
+        Raises:
+            ArtifactError: a run was tested on other documents than the first.
+        """
+        items = ["id", "target", "bytes"]
+        first = next(iter(self.runs.values()))[0].to_table(items)
+        tables = [[run.to_table([*items, "bits"]) for run in seeds] for seeds in self.runs.values()]
+        for (name, tokens), seeds in zip(self.runs, tables, strict=True):
+            if not all(table.select(items).equals(first) for table in seeds):
+                raise ArtifactError(
+                    f"A run of {name!r} at {tokens:,} tokens was tested on other documents than the rest, or in another "
+                    "order. Delete the `run-` folders of the workspace and compare again."
+                )
         _, groups = np.unique(first["target"].to_numpy(), return_inverse=True)
-        return Losses(bits=np.array(tables), sizes=first["bytes"].to_numpy(), groups=groups)
+        bits = [[table["bits"].to_numpy() for table in seeds] for seeds in tables]
+        return Losses(bits=np.array(bits), sizes=first["bytes"].to_numpy(), groups=groups)
+
+    def is_passed(self, budget: int) -> bool:
+        """Whether the ladder's last two rungs are both below the best arm, so that its interval can be read off too."""
+        mean = dict(zip(self.runs, self.losses().bits_per_byte().mean(axis=1), strict=True))
+        best = min(loss for (_, tokens), loss in mean.items() if tokens == budget)
+        return len(self.ladder) >= 2 and all(mean[RANDOM, tokens] <= best for tokens in self.ladder[-2:])
 
 
 def prepare(recipe: Recipe, workspace: Workspace, arms: Sequence[str] | None = None) -> Stage:
@@ -134,15 +152,15 @@ def gather_evidence(stage: Stage) -> Evidence:
     _do(stage, [(name, budget) for name in recipe.arms], runs)
     # What a seed's sample of the pool holds decides how far the ladder can go.
     end = int(min(r.manifest.summary["eligible_tokens"] for r in runs[RANDOM, budget]))
-    rungs = [round(budget * factor) for factor in _FIRST_RUNGS if round(budget * factor) <= end]
+    rungs = [rung for rung in (round(budget * factor) for factor in _FIRST_RUNGS) if 0 < rung <= end]
     _do(stage, [(RANDOM, tokens) for tokens in rungs if tokens != budget], runs)
     while True:
         following = _next_rung(rungs[-1], budget, end)
-        if following is None or _is_passed(runs, rungs, [(name, budget) for name in recipe.arms]):
-            break
+        evidence = Evidence(runs=runs, ladder=rungs, pool_ends=rungs[-1] >= end)
+        if following is None or evidence.is_passed(budget):
+            return evidence
         rungs.append(following)
         _do(stage, [(RANDOM, following)], runs)
-    return Evidence(runs=runs, ladder=rungs, pool_ends=rungs[-1] >= end)
 
 
 def _do(stage: Stage, cells: list[tuple[str, int]], runs: dict[tuple[str, int], list[Run]]) -> None:
@@ -164,16 +182,6 @@ def _next_rung(last: int, budget: int, end: int) -> int | None:
     if last >= end or last >= _MAX_FACTOR * budget:
         return None
     return end if end < _LAST_STEP * 2 * last else 2 * last
-
-
-def _is_passed(runs: Mapping[tuple[str, int], list[Run]], rungs: list[int], cells: list[tuple[str, int]]) -> bool:
-    """Whether the last two rungs are both below the best arm, so that its interval can be read off too."""
-
-    def mean(cell: tuple[str, int]) -> float:
-        return float(np.mean([r.manifest.summary["bits_per_byte"] for r in runs[cell]]))
-
-    best = min(mean(cell) for cell in cells)
-    return len(rungs) >= 2 and all(mean((RANDOM, tokens)) <= best for tokens in rungs[-2:])
 
 
 def _open(source: Source, name: str, workspace: Workspace) -> Corpus:

@@ -112,7 +112,7 @@ def curve(points: Sequence[Mapping[str, Any]], arms: Sequence[Mapping[str, Any]]
             "label": f"{arm['name']}  {multiplier_estimate(arm['multiplier'])}",
             "bits_per_byte": arm["bits_per_byte"],
             "start": budget,
-            "end": min(last, max(first, arm["multiplier"]["estimate"] * budget)),
+            "end": min(last, max(first, arm["multiplier"]["estimate"] * budget)) if arm["multiplier"] else last,
             "verdict": arm["verdict"],
             "at": budget,
         }

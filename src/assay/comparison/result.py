@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from assay.artifacts.kinds import human_count
-from assay.comparison.statistics import Losses, detectable, effect, multiplier, p_best, verdict
+from assay.comparison.statistics import Interval, Losses, Multiplier, detectable, effect, multiplier, p_best, verdict
 
 Cell = tuple[str, int]
 _SIGNS = {">=": "≥ ", "<=": "≤ ", "": ""}
@@ -43,7 +43,7 @@ def evaluate(
                 "effect": interval._asdict(),
                 "verdict": verdict(interval),
                 "detectable": detectable(interval),
-                "multiplier": times._asdict(),
+                "multiplier": times._asdict() if _is_readable(times, interval) else None,
             }
         results.append(result)
     points = [
@@ -83,9 +83,12 @@ def headline(arms: Sequence[Mapping[str, Any]], budget: int, baseline: str) -> s
     saved = arm["effect"]
     sentence = (
         f"{best} is better than {baseline}: at {tokens} it saves {saved['estimate']:.3f} bits per byte of held-out "
-        f"target text (95 % interval {saved['low']:.3f} to {saved['high']:.3f}), and a random choice would need "
-        f"{multiplier_text(arm['multiplier'])} the tokens to do as well."
+        f"target text (95 % interval {saved['low']:.3f} to {saved['high']:.3f})"
     )
+    if arm["multiplier"] is None:
+        sentence += ". More tokens of the random choice did not surely help, so what it saves in tokens is not known."
+    else:
+        sentence += f", and a random choice would need {multiplier_text(arm['multiplier'])} the tokens to do as well."
     rivals = [a for a in others if a["name"] != best and a["verdict"] == "better" and a["p_best"] > 0.05]
     if rivals:
         sentence += f" {_listed([a['name'] for a in rivals])} may be as good (P(best) {arm['p_best']:.2f} for {best})."
@@ -101,16 +104,25 @@ def multiplier_text(times: Mapping[str, Any]) -> str:
     return f"{times['estimate']:.3g} times ({multiplier_interval(times)})"
 
 
-def multiplier_estimate(times: Mapping[str, Any]) -> str:
-    """ "3.2x" for tables; "≥ 16x" where the pool ends."""
-    return f"{_SIGNS[times['bound']]}{times['estimate']:.3g}x"
+def multiplier_estimate(times: Mapping[str, Any] | None) -> str:
+    """ "3.2x" for tables; "≥ 16x" where the pool ends, "–" where it cannot be read off the random curve."""
+    return "–" if times is None else f"{_SIGNS[times['bound']]}{times['estimate']:.3g}x"
 
 
-def multiplier_interval(times: Mapping[str, Any]) -> str:
+def multiplier_interval(times: Mapping[str, Any] | None) -> str:
     """ "2.9 to 3.6" for tables; "14 to ≥ 16" where the pool ends."""
+    if times is None:
+        return ""
     low = f"{_SIGNS[times['low_bound']]}{times['low']:.3g}"
     high = f"{_SIGNS[times['high_bound']]}{times['high']:.3g}"
     return low if low == high else f"{low} to {high}"
+
+
+def _is_readable(times: Multiplier, saved: Interval) -> bool:
+    """Whether the random curve falls enough to say more than that the multiplier lies somewhere on it."""
+    says_nothing = times.low_bound == "<=" and times.high_bound == ">="
+    contradicts = (saved.estimate > 0 and times.estimate <= 1) or (saved.estimate < 0 and times.estimate >= 1)
+    return not says_nothing and not contradicts
 
 
 def _interval(samples: np.ndarray) -> dict[str, float]:

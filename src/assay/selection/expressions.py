@@ -1,7 +1,8 @@
 """`where` and `score` expressions: SQL over score and corpus columns, one truth value or number per document.
 
 Parsed by sqlglot, computed by pyarrow. A dotted name is one column (`length.words`). Nulls follow SQL: a comparison
-with null is null, and a row is kept only where the whole is true.
+with null is null, and a row is kept only where the whole is true. So does what is divided by zero: it is null. Whole
+numbers are computed with 64 bits and a sign, however a column stores them; what does not fit is an error.
 """
 
 from collections.abc import Callable
@@ -12,8 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlglot
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
-from assay.errors import InvalidParameterError
+from assay.errors import InvalidParameterError, check
+
+_EXAMPLE = "Write it as in SQL, for example: length.words >= 50 and source = 'web'."
 
 _BINARY: dict[type[exp.Expression], Callable[[Any, Any], Any]] = {
     exp.And: pc.and_kleene,
@@ -24,9 +28,9 @@ _BINARY: dict[type[exp.Expression], Callable[[Any, Any], Any]] = {
     exp.GTE: pc.greater_equal,
     exp.LT: pc.less,
     exp.LTE: pc.less_equal,
-    exp.Add: pc.add,
-    exp.Sub: pc.subtract,
-    exp.Mul: pc.multiply,
+    exp.Add: pc.add_checked,
+    exp.Sub: pc.subtract_checked,
+    exp.Mul: pc.multiply_checked,
 }
 # What else a node may carry; anything not listed would change its meaning without our noticing.
 _OPTIONS = {
@@ -43,7 +47,7 @@ _OPTIONS = {
     "catalog",
 }
 _FUNCTIONS: dict[type[exp.Expression], Callable[..., Any]] = {
-    exp.Abs: pc.abs,
+    exp.Abs: pc.abs_checked,
     exp.Ln: pc.ln,
     exp.Sqrt: pc.sqrt,
     exp.Lower: pc.utf8_lower,
@@ -68,16 +72,13 @@ class Expression:
         Raises:
             InvalidParameterError: it is not an expression, or uses what is not supported.
         """
+        check(isinstance(text, str), "expression", text, "text", _EXAMPLE)
         self.text = text
         try:
             self._tree: Any = sqlglot.parse_one(text, dialect="duckdb")
-        except sqlglot.ParseError as error:
-            problem = error.errors[0]["description"] if error.errors else str(error)
-            if "<class" in problem:  # sqlglot names its own classes when an operand is missing
-                problem = "an operand is missing"
+        except SqlglotError as error:
             raise InvalidParameterError(
-                f"`{text}` cannot be read as an expression: {problem}. "
-                "Write it as in SQL, for example: length.words >= 50 and source = 'web'."
+                f"`{text}` cannot be read as an expression: {_problem(error)}. {_EXAMPLE}"
             ) from None
         self._compile(self._tree, None)
 
@@ -144,14 +145,15 @@ class Expression:
             case exp.Not():
                 return pc.invert(this)
             case exp.Neg():
-                return pc.negate(this)
+                return pc.negate_checked(this)
             case exp.Div():
-                return pc.divide(pc.cast(this, pa.float64()), pc.cast(other, pa.float64()))
+                return pc.divide(pc.cast(this, pa.float64()), pc.cast(_not_zero(other), pa.float64()))
             case exp.Mod():
-                return pc.subtract(this, pc.multiply(other, pc.cast(pc.floor(pc.divide(this, other)), this.type)))
+                times = pc.divide(this, _not_zero(other))
+                times = times if pa.types.is_integer(times.type) else pc.trunc(times)
+                return pc.subtract(this, pc.multiply(other, times))
             case exp.In():
-                values = pa.array([v.as_py() for v in child["expressions"]]).cast(this.type)
-                return pc.if_else(pc.is_valid(this), pc.is_in(this, values), None)
+                return _is_in(this, [v.as_py() for v in child["expressions"]])
             case exp.Between():
                 return pc.and_kleene(pc.greater_equal(this, child["low"]), pc.less_equal(this, child["high"]))
             case exp.Is():
@@ -168,7 +170,7 @@ class Expression:
             raise InvalidParameterError(
                 f"`{self.text}` uses {name!r}, which is none of {', '.join(rows.column_names)}."
             )
-        return rows[name]
+        return _plain(rows[name])
 
 
 def _holds_nodes(value: Any) -> bool:
@@ -183,6 +185,43 @@ def _name(column: exp.Column) -> str:
 
 def _number(text: str) -> int | float:
     try:
-        return int(text)
+        return int(text) if int(text) < 2**63 else float(text)
     except ValueError:
         return float(text)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The same values in a type that every function has a kernel for."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _plain(column.cast(kind.value_type))
+    if pa.types.is_uint64(kind) and (pc.max(column).as_py() or 0) >= 2**63:
+        return column.cast(pa.float64(), safe=False)
+    if pa.types.is_integer(kind):
+        return column.cast(pa.int64())
+    if pa.types.is_string_view(kind):
+        return column.cast(pa.string())
+    return column.cast(pa.float64()) if pa.types.is_float16(kind) else column
+
+
+def _not_zero(divisor: Any) -> Any:
+    return pc.if_else(pc.equal(divisor, 0), None, divisor)
+
+
+def _is_in(this: Any, values: list[Any]) -> Any:
+    """SQL's `in`: where a value is not found but null is listed, it is not known whether it is there."""
+    given = pa.array([v for v in values if v is not None])
+    if pa.types.is_integer(this.type) and pa.types.is_floating(given.type):
+        this = this.cast(pa.float64())
+    found = pc.is_in(this, given.cast(this.type))
+    if len(given) < len(values):
+        found = pc.if_else(found, True, pa.scalar(None, pa.bool_()))
+    return pc.if_else(pc.is_valid(this), found, None)
+
+
+def _problem(error: SqlglotError) -> str:
+    """What sqlglot has to say, in a few words."""
+    if not isinstance(error, sqlglot.ParseError):
+        return "a quote or a comment is not closed"
+    problem = error.errors[0]["description"] if error.errors else str(error)
+    return "an operand is missing" if "<class" in problem else problem  # it names its own classes
