@@ -233,20 +233,22 @@ def test_several_targets_and_open_corpora(tmp_path: Path) -> None:
             ("u", make_prose(30, seed=5, topic="u")),
         )
     }
-    comparison = assay.compare(
-        {
-            "pool": corpora["pool"],
-            "target": {"tea": {"read": corpora["t"]}, "you": {"read": corpora["u"]}},
-            "budget": "10k tokens",
-            "seeds": 2,
-            "proxy": {"ngram": {"order": 3, "vocab_size": 800}},
-            "arms": {
-                "both": {"score": {"dsir": {"smoothing": 0.5}, "by": "dsir.per_ngram"}},
-                "one": {"score": {"dsir": {"smoothing": 0.5}, "by": "dsir.log_weight.tea"}},
-            },
+    targets = {"tea": {"read": corpora["t"]}, "you": {"read": corpora["u"]}}
+    recipe = {
+        "pool": corpora["pool"],
+        "target": targets,
+        "budget": "10k tokens",
+        "seeds": 2,
+        "proxy": {"ngram": {"order": 3, "vocab_size": 800}},
+        "arms": {
+            "both": {"score": {"dsir": {"smoothing": 0.5}, "by": "dsir.per_ngram"}},
+            "one": {"score": {"dsir": {"smoothing": 0.5}, "by": "dsir.log_weight.tea"}},
         },
-        workspace=workspace,
-    )
+    }
+    comparison = assay.compare(recipe, workspace=workspace)
+    reversed_targets = {"target": dict(reversed(targets.items()))}
+    again = assay.compare(recipe | reversed_targets, workspace=Workspace(tmp_path / "other"))
+    assert without_times(again.content) == without_times(comparison.content)
     assert set(comparison.content["targets"]) == {"tea", "you"}
     chosen = {name: set(arm["composition"]["chosen"]) for name, arm in comparison.arms.items()}
     assert {"t", "u"} <= chosen["both"]

@@ -9,7 +9,7 @@ import assay
 from assay.api import build, selecting
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.workspace import Workspace
-from assay.errors import ArtifactError, InvalidParameterError
+from assay.errors import ArtifactError, BudgetError, InvalidParameterError
 from tests.conftest import make_documents, write_jsonl
 
 
@@ -303,3 +303,18 @@ def test_where_lower_is_better_bounds_mean_what_they_say_and_top_takes_the_lowes
         "overlap.ngrams.law",
         "overlap.ngrams.med",
     ]
+
+
+def test_a_condition_may_read_no_column_at_all(corpus: Corpus, workspace: Workspace) -> None:
+    everything = assay.select(corpus, budget="30 documents", where="1 = 1", workspace=workspace)
+    assert everything.manifest.counts["kept"] == 30
+    with pytest.raises(BudgetError, match="hold only 0"):
+        assay.select(corpus, budget="30 documents", where="false", workspace=workspace)
+
+
+def test_groups_together_meet_the_budget(corpus: Corpus, workspace: Workspace) -> None:
+    for policy, within in (("uniform", assay.Uniform()), ("top", assay.Top())):
+        quota = assay.Quota(by="id", within=within)
+        by = "length(text)" if policy == "top" else None
+        selection = assay.select(corpus, quota, budget="10 documents", by=by, workspace=workspace)
+        assert selection.manifest.counts["kept"] == 10

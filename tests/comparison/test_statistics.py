@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from assay.comparison.result import evaluate, headline, multiplier_estimate, multiplier_interval, multiplier_text, winner
+from assay.comparison.result import (
+    evaluate,
+    headline,
+    multiplier_estimate,
+    multiplier_interval,
+    multiplier_text,
+    winner,
+)
 from assay.comparison.statistics import (
     Interval,
     Losses,

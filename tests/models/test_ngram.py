@@ -196,7 +196,7 @@ def test_document_order_does_not_matter_and_repeats_do() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     tokens, starts = flatten([[1, 2, 3]])
     with pytest.raises(
-        InvalidParameterError, match=r"`order` \(=6\) must be at most 5. A vocabulary of 60000 takes 16"
+        InvalidParameterError, match=r"`order` \(=6\) must be at most 5. A vocabulary of 60,000 takes 16"
     ):
         train(tokens, starts, vocab_size=60_000, order=6)
     with pytest.raises(InvalidParameterError, match="at least one token"):

@@ -23,7 +23,7 @@ from assay.corpus.write import write_selection
 from assay.errors import InvalidParameterError, check_choice
 from assay.progress import note, step
 
-VERSION = 1
+VERSION = 2
 JSON, REPORT = "comparison.json", "report.html"
 
 
@@ -101,6 +101,7 @@ def _conclude(stage: Stage, evidence: Evidence, workspace: Workspace, started: f
         for (name, tokens), seeds in evidence.runs.items()
         for seed, run in enumerate(seeds)
     }
+    inputs["guard"] = stage.guard.fingerprint  # made from the pool and all target text, of which runs see a part
     draft = workspace.open_draft("comparison", stage.bench.pool.name, VERSION, _parameters(stage.recipe), inputs)
     manifest = draft.finished()
     if manifest is None:
@@ -165,6 +166,7 @@ def _content(
                 "fit_documents": stage.fit[name].num_documents,
                 "heldout_documents": tested[name],
                 "heldout_bytes": corpus.num_bytes,
+                "seen_documents": corpus.manifest.counts.get("seen", 0),
             }
             for name, corpus in heldout.items()
         },
@@ -260,6 +262,6 @@ def _lineage(stage: Stage, draft: Draft) -> dict[str, Any]:
             }
             for label, a in artifacts.items()
         },
-        "runs": draft.inputs,
+        "runs": {label: mark for label, mark in draft.inputs.items() if label.startswith("run.")},
         "versions": bench.pool.manifest.versions,
     }

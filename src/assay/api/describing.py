@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -40,14 +41,15 @@ def describe_arm(stage: Stage, name: str) -> tuple[dict[str, Any], dict[str, Any
     dropped = [example for look in looks for example in look["dropped"]]
     near_kept = sorted(kept, key=lambda e: e["key"])[:NUM_EXAMPLES]
     near_dropped = sorted(dropped, key=lambda e: -e["key"])[:NUM_EXAMPLES]
-    cut = min((look["lowest"] for look in looks if look["lowest"] is not None), default=None)
+    worst = min if question.rules.higher_is_better else max
+    cut = worst((score for look in looks for score in look["extremes"]), default=None)
     facts = {
         "selection": selection.fingerprint,
         "documents": selection.manifest.counts["kept"],
         "tokens": int(selection.manifest.summary["chosen"]),
         "funnel": {key: selection.manifest.counts[key] for key in ("in", "kept", "dropped", "failed")},
         "composition": {"pool": dict(pool), "chosen": dict(chosen)},
-        "lowest_chosen_score": cut,
+        "worst_chosen_score": cut,
     }
     shown = {
         "histogram": _histogram([look["scores"] for look in looks], [look["taken"] for look in looks], axis),
@@ -113,16 +115,17 @@ def _look(question: Question, selection: Selection, part: int) -> dict[str, Any]
         "chosen": _by_source(sources, judged.cost * repeats),
         "scores": scores[drawn],
         "taken": repeats[drawn] > 0,
-        "lowest": float(finite.min()) if len(finite) else None,
+        "extremes": [float(finite.min()), float(finite.max())] if len(finite) else [],
         "kept": [_example(part, row, judged.key, scores, sources) for row in nearest_kept],
         "dropped": [_example(part, row, judged.key, scores, sources) for row in nearest_dropped],
     }
 
 
 def _sources(pool: Corpus, part: int) -> pa.Array:
-    """Where each document of a part comes from: its `source`, or else its file."""
+    """Where each document of a part comes from: its `source` if that can be read as text, or else its file."""
     if "source" in pool.column_names:
-        return pool.table(part, ["source"])["source"].cast(pa.string()).fill_null("unknown").combine_chunks()
+        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return pool.table(part, ["source"])["source"].cast(pa.string()).fill_null("unknown").combine_chunks()
     entry = pool.manifest.parts[part]
     return pa.array([str(entry["label"])] * entry["rows"], pa.string())
 

@@ -9,7 +9,15 @@ import yaml
 
 from assay.artifacts.kinds import Corpus
 from assay.corpus.write import FORMATS
-from assay.errors import InvalidParameterError, check, check_choice, check_integer, check_number, check_text, did_you_mean
+from assay.errors import (
+    InvalidParameterError,
+    check,
+    check_choice,
+    check_integer,
+    check_number,
+    check_text,
+    did_you_mean,
+)
 from assay.proxy.ngram import PROXIES, NGram
 from assay.scorers import SCORERS, Overlap, Scorer
 from assay.selection.budget import Budget
@@ -130,6 +138,9 @@ class Recipe:
         )
         if self.arms[RANDOM] != Arm():
             raise InvalidParameterError("Arm 'random' is the yardstick and takes no settings; give yours another name.")
+        for name in self.targets:
+            ends = any(name == f"{other}.heldout" for other in self.targets)
+            check(not ends, "target", name, "a name that is not another's with .heldout", "Rename the target.")
         if BEST in self.arms:
             raise InvalidParameterError("No arm can be called 'best': `write` means the winner by it. Rename the arm.")
         if self.write is not None:

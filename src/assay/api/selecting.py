@@ -25,7 +25,7 @@ from assay.selection.choose import REASONS, Cut, Judged, Rules, apply, find_cuts
 from assay.selection.expressions import Expression
 from assay.selection.policies import POLICIES, Policy
 
-VERSION = 1
+VERSION = 2
 GUARD = "guard."  # before the columns of the guard, which has seen held-out text: no score or `where` may read them
 _KEEP_ROWS = 2_000_000
 
@@ -157,14 +157,10 @@ def higher_is_better(by: str | None) -> bool:
 
 
 @lru_cache(maxsize=512)
-def _id_hashes(folder: Path, part: int) -> np.ndarray:
-    ids = [utf8(batch.column("id")) for batch in Corpus(folder).batches(part, ["id"])]
-    return np.concatenate([hash_strings(column.data, column.offsets) for column in ids])
-
-
 def id_hashes(corpus: Corpus, part: int) -> np.ndarray:
     """Hash of each id of one part [documents], uint64; remembered, because every seed of every arm asks again."""
-    return _id_hashes(corpus.folder, part)
+    ids = [utf8(batch.column("id")) for batch in corpus.batches(part, ["id"])]
+    return np.concatenate([hash_strings(column.data, column.offsets) for column in ids])
 
 
 def _make(question: Question, draft: Draft) -> Any:

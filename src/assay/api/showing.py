@@ -105,8 +105,13 @@ def _listing(workspace: Workspace) -> RenderableType:
     for name in ("rows", "size", "seconds"):
         grid.add_column(name, justify="right")
     folders = sorted(path.parent for path in workspace.root.glob(f"*/{MANIFEST}"))
+    damaged = []
     for folder in folders:
-        manifest = Manifest.load(folder)
+        try:
+            manifest = Manifest.load(folder)
+        except ArtifactError as error:
+            damaged.append(Text(f"damaged: {error}", style="red"))
+            continue
         rows = sum(part["rows"] for part in manifest.parts)
         size = sum(part["bytes"] for part in manifest.parts)
         seconds = manifest.seconds.get("wall", 0.0)
@@ -115,4 +120,5 @@ def _listing(workspace: Workspace) -> RenderableType:
         )
     if not folders:
         return Text(f"Nothing yet in {workspace.root}.")
-    return Group(grid, Text(f"{len(folders)} artifacts in {workspace.root}", style="dim"))
+    total = Text(f"{len(folders) - len(damaged)} artifacts in {workspace.root}", style="dim")
+    return Group(grid, total, *damaged)

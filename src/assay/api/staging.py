@@ -1,7 +1,7 @@
 """Setting a comparison up and running it: arms x seeds x the random arm's ladder of budgets."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,15 +16,16 @@ from assay.artifacts.workspace import Workspace
 from assay.comparison.statistics import Losses
 from assay.corpus.engine import map_parts
 from assay.corpus.read import read_corpus
-from assay.corpus.split import limit_holdout, split_holdout
+from assay.corpus.split import leave_out_seen, limit_holdout, split_holdout
 from assay.errors import ArtifactError, InvalidParameterError
-from assay.progress import step
+from assay.progress import note, step
 from assay.selection.choose import Rules
 from assay.selection.expressions import Expression
 
 _FIRST_RUNGS = (0.25, 0.5, 1, 2)
 _MAX_FACTOR = 64
 _LAST_STEP = 1.25
+_FEW_HELDOUT = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +94,8 @@ class Evidence:
         for (name, tokens), seeds in zip(self.runs, tables, strict=True):
             if not all(table.select(items).equals(first) for table in seeds):
                 raise ArtifactError(
-                    f"A run of {name!r} at {tokens:,} tokens was tested on other documents than the rest, or in another "
-                    "order. Delete the `run-` folders of the workspace and compare again."
+                    f"A run of {name!r} at {tokens:,} tokens was tested on other documents than the rest. "
+                    "Delete the `run-` folders of the workspace and compare again."
                 )
         _, groups = np.unique(first["target"].to_numpy(), return_inverse=True)
         bits = [[table["bits"].to_numpy() for table in seeds] for seeds in tables]
@@ -118,6 +119,8 @@ def prepare(recipe: Recipe, workspace: Workspace, arms: Sequence[str] | None = N
     heldout: dict[str, Corpus] = {}
     for name, target in sorted(recipe.targets.items()):  # one order of test rows, however a recipe lists them
         fit[name], heldout[name] = _split(target, name, workspace)
+        if heldout[name].num_documents < _FEW_HELDOUT:
+            note(f"{name} is tested on {heldout[name].num_documents} documents only, so intervals will be wide")
     guard_targets = dict(fit) | {f"{name}.heldout": corpus for name, corpus in heldout.items()}
     guard = score(pool, recipe.overlap.scorer(), target=guard_targets, workspace=workspace)
     scores = {
@@ -199,11 +202,13 @@ def _open(source: Source, name: str, workspace: Workspace) -> Corpus:
 
 
 def _split(target: Target, name: str, workspace: Workspace) -> tuple[Corpus, Corpus]:
+    """(documents to fit on, documents to test on); no text is among both."""
     corpus = _open(target, name, workspace)
     if not isinstance(target.holdout, str):
-        return split_holdout(corpus, target.holdout, workspace)
-    other = Target(read=target.holdout, text=target.text, id=target.id, max_failed_share=target.max_failed_share)
+        fit, heldout = split_holdout(corpus, target.holdout, workspace)
+        return fit, leave_out_seen(heldout, fit, workspace)
+    other = replace(target, read=target.holdout)
     heldout = _open(other, f"{name}-heldout", workspace)
     if heldout.fingerprint == corpus.fingerprint:
         raise InvalidParameterError(f"Target {name!r} is tested on the very documents it is chosen by; give others.")
-    return corpus, limit_holdout(heldout, workspace)
+    return corpus, leave_out_seen(limit_holdout(heldout, workspace), corpus, workspace)

@@ -63,6 +63,12 @@ class Artifact:
                 f"{corpus.name!r} ({corpus.fingerprint}). Make it from this one."
             )
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.folder == self.folder  # a folder's name holds the fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.folder)
+
     def __repr__(self) -> str:
         facts = [f"{label} {text}" for label, text in self.facts().items()]
         return f"{type(self).__name__}({', '.join([self.name, *facts, f'fingerprint {self.fingerprint}'])})"

@@ -41,7 +41,7 @@ def render(comparison: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
         curve=charts.curve(comparison["random_curve"], rivals, comparison["budget_tokens"]),
         composition=charts.composition(pool, {arm["name"]: arm["composition"]["chosen"] for arm in arms}),
         histograms=[
-            (arm["name"], charts.histogram(shown[arm["name"]]["histogram"], arm["by"], arm["lowest_chosen_score"]))
+            (arm["name"], charts.histogram(shown[arm["name"]]["histogram"], arm["by"], arm["worst_chosen_score"]))
             for arm in arms
             if shown[arm["name"]]["histogram"]
         ],

@@ -13,6 +13,7 @@ from assay.artifacts.workspace import Workspace
 from assay.errors import InvalidParameterError, check_number
 from assay.kernels.arrow import utf8
 from assay.kernels.hashing import hash_strings
+from assay.progress import note
 
 VERSION = 1
 MAX_HOLDOUT_BYTES = 16 << 20
@@ -61,6 +62,30 @@ def limit_holdout(corpus: Corpus, workspace: Workspace) -> Corpus:
     return _store(held, corpus, "heldout", {"side": "test"}, workspace)
 
 
+def leave_out_seen(heldout: Corpus, fit: Corpus, workspace: Workspace) -> Corpus:
+    """`heldout` without the documents whose very text is also in `fit`: scorers have seen those.
+
+    Raises:
+        InvalidParameterError: fewer than two documents are left to test on.
+    """
+    texts = (utf8(batch.column("text")) for part in range(fit.num_parts) for batch in fit.batches(part, ["text"]))
+    seen = np.concatenate([np.empty(0, np.uint64), *(hash_strings(text.data, text.offsets) for text in texts)])
+    table = _whole(heldout)
+    text = utf8(table["text"])
+    is_seen = np.isin(hash_strings(text.data, text.offsets), seen) & (np.diff(text.offsets) > 0)
+    num_seen = int(is_seen.sum())
+    if num_seen == 0:
+        return heldout
+    if len(table) - num_seen < 2:
+        raise InvalidParameterError(
+            f"{num_seen} of the {len(table)} documents of {heldout.name!r} are word for word among those that arms are "
+            "chosen by, and at least 2 others are needed to test on. Give other held-out documents."
+        )
+    note(f"{num_seen} of the {len(table)} documents of {heldout.name} left out: arms are chosen by the same texts")
+    unseen = table.filter(pa.array(~is_seen))
+    return _store(unseen, heldout, "unseen", {"side": "test", "unseen_by": fit.fingerprint}, workspace, num_seen)
+
+
 def _whole(corpus: Corpus) -> pa.Table:
     return pa.Table.from_batches([b for k in range(corpus.num_parts) for b in corpus.batches(k)]).combine_chunks()
 
@@ -82,7 +107,14 @@ def _limited(table: pa.Table, order: np.ndarray, name: str) -> pa.Table:
     return table.take(pa.array(np.sort(taken)))
 
 
-def _store(table: pa.Table, source: Corpus, side: str, parameters: dict[str, object], workspace: Workspace) -> Corpus:
+def _store(
+    table: pa.Table,
+    source: Corpus,
+    side: str,
+    parameters: dict[str, object],
+    workspace: Workspace,
+    num_seen: int = 0,
+) -> Corpus:
     inputs = {"corpus": source.fingerprint}
     draft = workspace.open_draft("corpus", f"{source.name}-{side}", VERSION, parameters, inputs)
     manifest = draft.finished()
@@ -104,7 +136,7 @@ def _store(table: pa.Table, source: Corpus, side: str, parameters: dict[str, obj
         manifest = draft.finish(
             schema={"id": "string", "text": "string"},
             parts=[part],
-            counts={"documents": len(table), "failed": {}},
+            counts={"documents": len(table), "failed": {}, "seen": num_seen},
             summary={"estimated_tokens": round(source.manifest.summary["estimated_tokens"] * share)},
             seconds={"wall": time.perf_counter() - started},
         )

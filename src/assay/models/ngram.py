@@ -234,11 +234,8 @@ def count_slices(
     Args:
         slice_ngrams: about how many n-grams, not yet distinct, a slice holds.
     """
-    check_integer("order", order, 1)
+    check_order(order, vocab_size)
     bits = bits_for(vocab_size)
-    most = _KEY_BITS // bits + 1
-    way_out = f"A vocabulary of {vocab_size} takes {bits} bits an id, and a context must fit {_KEY_BITS} bits."
-    check(order <= most, "order", order, f"at most {most}", way_out)
     check(len(tokens) > 0, "tokens", len(tokens), "at least one token")
     ends = np.ones(len(starts) - 1, np.bool_) if has_end is None else has_end
     sizes = count_words(tokens, vocab_size + 1)
@@ -277,6 +274,18 @@ def estimate_discounts(n1: int, n2: int, n3: int, n4: int) -> Discounts:
     ratios = (n2 / n1, n3 / n2, n4 / n3)
     d1, d2, d3 = (k - (k + 1) * y * ratio for k, ratio in enumerate(ratios, 1))
     return (d1, d2, d3) if 0 < d1 <= 1 and 0 < d2 <= 2 and 0 < d3 <= 3 else _FALLBACK_DISCOUNTS
+
+
+def check_order(order: int, vocab_size: int) -> None:
+    """Raises InvalidParameterError unless a model of this order can be counted: contexts are keys of 64 bits."""
+    check_integer("order", order, 1)
+    bits = bits_for(vocab_size)
+    most = _KEY_BITS // bits + 1
+    way_out = (
+        f"A vocabulary of {vocab_size:,} takes {bits} bits an id, and a context must fit {_KEY_BITS} bits. "
+        "Lower the order, or take a smaller vocabulary."
+    )
+    check(order <= most, "order", order, f"at most {most}", way_out)
 
 
 def bits_for(vocab_size: int) -> int:

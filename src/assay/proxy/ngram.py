@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from assay.errors import check_integer
-from assay.models.ngram import Queries, score_once
+from assay.models.ngram import Queries, check_order, score_once
 from assay.models.tokenizer import MAX_VOCAB
 from assay.proxy.stream import Stream
 
@@ -27,8 +27,8 @@ class NGram:
     vocab_size: int = 8192
 
     def __post_init__(self) -> None:
-        check_integer("order", self.order, 1, 8)
         check_integer("vocab_size", self.vocab_size, 257, MAX_VOCAB)
+        check_order(self.order, self.vocab_size)
 
     def queries(self, tokens: np.ndarray, starts: np.ndarray, vocab_size: int) -> Queries:
         """Held-out documents made ready for any number of `bits`.

@@ -22,7 +22,7 @@ class Budget:
         """Reads "2M tokens", "500k documents", "1.5 GB", "10%".
 
         Raises:
-            InvalidParameterError: anything else, or an amount that is not above zero.
+            InvalidParameterError: anything else, among it a comma that does not part thousands, or less than one.
 
         >>> Budget.parse("2M tokens")
         Budget(amount=2000000, unit='tokens')
@@ -32,9 +32,10 @@ class Budget:
         if isinstance(text, Budget):
             return text
         match = re.fullmatch(
-            r"\s*([\d_,]*\.?\d+)\s*([kmgtb]?)\s*(tokens?|documents?|docs|bytes|b|%)\s*", str(text).lower()
+            r"\s*((?:\d{1,3}(?:,\d{3})+|[\d_]+)?(?:\.\d+)?)\s*([kmgtb]?)\s*(tokens?|documents?|docs|bytes|b|%)\s*",
+            str(text).lower(),
         )
-        if match is None:
+        if match is None or not match[1].strip("_"):
             raise InvalidParameterError(f"`budget` (={text!r}) must be a number with a unit. {_EXAMPLES}")
         number, scale, unit = match.groups()
         amount = float(number.replace(",", "").replace("_", ""))
@@ -43,6 +44,7 @@ class Budget:
             check(scale == "" and amount <= 100, "budget", text, "at most 100%", _EXAMPLES)
             return cls(amount / 100, "share")
         unit = {"t": "tokens", "d": "documents", "b": "bytes"}[unit[0]]
+        check(amount * _SCALES[scale] >= 1, "budget", text, f"at least one of its {unit}", _EXAMPLES)
         return cls(round(amount * _SCALES[scale]), unit)
 
     def __str__(self) -> str:

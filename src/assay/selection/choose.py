@@ -262,26 +262,26 @@ def _matching(judged: Judged, prefixes: Mapping[str, tuple[int, ...]]) -> np.nda
 
 def _crossings(wanted: Mapping[str, float], run_histogram: Any, run_gather: Any) -> dict[str, Crossing]:
     """Narrows the leading digits of each group's crossing document until few enough documents share them."""
+    if not wanted:
+        return {}
     left = dict(wanted)
     prefixes: dict[str, tuple[int, ...]] = {group: () for group in wanted}
-    num_left = 0
-    for depth in range(_NUM_DIGITS):
+    num_left = _GATHER_LIMIT + 1
+    while num_left > _GATHER_LIMIT and len(next(iter(prefixes.values()))) < _NUM_DIGITS:
         bins: dict[str, dict[int, tuple[float, int]]] = {group: {} for group in wanted}
-        for part in run_histogram(prefixes) if wanted else ():
+        for part in run_histogram(prefixes):
             for (group, digit), (cost, count) in part.items():
-                if group in bins:
-                    sums = bins[group].get(digit, (0.0, 0))
-                    bins[group][digit] = (sums[0] + cost, sums[1] + count)
+                if group in bins:  # the first pass counts all groups, also those that are met in full
+                    costs, counts = bins[group].get(digit, (0.0, 0))
+                    bins[group][digit] = (costs + cost, counts + count)
         num_left = 0
         for group, found in bins.items():
             digit, above = _crossing(found, left[group])
             left[group] -= above
             prefixes[group] += (digit,)
             num_left += found[digit][1]
-        if num_left <= _GATHER_LIMIT:
-            break
     pieces: dict[str, list[np.ndarray]] = {group: [] for group in wanted}
-    for gathered in run_gather(prefixes) if wanted else ():
+    for gathered in run_gather(prefixes):
         for group, rows in gathered.items():
             pieces[group].append(rows)
     return {group: _crossing_document(np.concatenate(rows), left[group]) for group, rows in pieces.items()}
