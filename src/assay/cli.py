@@ -210,7 +210,7 @@ def _disk_message(error: OSError) -> str | None:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"No space left on the disk{where} ({error.strerror or error}). {advice}"
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return f"Not allowed to write{f' {error.filename}' if error.filename else ''}: {error.strerror}. {advice}"
+        return f"Not allowed to use {error.filename or 'a file'}: {error.strerror}. {advice}"
     return f"{error.strerror}: {error.filename}" if error.strerror and error.filename else None
 
 

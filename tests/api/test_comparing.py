@@ -12,7 +12,7 @@ import pytest
 import assay
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.workspace import Workspace
-from assay.errors import InvalidParameterError
+from assay.errors import ArtifactError, InvalidParameterError
 from tests.conftest import make_prose, write_jsonl
 
 
@@ -220,6 +220,30 @@ def test_an_arm_that_goes_by_overlap_sees_no_test_text(tmp_path: Path) -> None:
     result = assay.compare(recipe, workspace=tmp_path / "w")
     assert result.content["overlap"]["documents"] == {"any": 20, "target": 14, "target.heldout": 6}
     assert result.arms["quotes"]["funnel"]["dropped"]["where"] == 206  # all but those that quote the 14
+    peeping = recipe | {"overlap": {"max_share": 0.9}, "arms": {"peep": {"score": "guard.overlap.share"}}}
+    with pytest.raises(InvalidParameterError, match="'guard.overlap.share' is taken: .* which no arm may see"):
+        assay.compare(peeping, workspace=tmp_path / "w")
+
+
+def test_the_random_arm_may_see_documents_again_where_the_pool_is_small(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "pool.jsonl", make_prose(100, seed=1, topic="g"))
+    write_jsonl(tmp_path / "target.jsonl", make_prose(20, seed=2, topic="g"))
+    recipe = {
+        "pool": str(tmp_path / "pool.jsonl"),
+        "target": str(tmp_path / "target.jsonl"),
+        "budget": "40k tokens",
+        "seeds": 2,
+        "pool_sample": 1,
+        "proxy": {"ngram": {"order": 2, "vocab_size": 500}},
+        "arms": {"random": {"max_repeats": 4}, "long": {"score": "length.words", "max_repeats": 4}},
+    }
+    result = assay.compare(recipe, workspace=tmp_path / "w", out=tmp_path / "out")
+    tokens = result.content["pool"]["tokens"]
+    assert tokens < 40_000 and [p["tokens"] for p in result.content["random_curve"]][-1] <= 4 * tokens
+    with pytest.raises(InvalidParameterError, match="Arm 'random', seed 0: .* or allow max_repeats: 3"):
+        assay.compare(recipe | {"arms": {}}, workspace=tmp_path / "w")
+    with pytest.raises(ArtifactError, match="comparison.json and report.html cannot be put into"):
+        assay.compare(recipe, workspace=tmp_path / "w", out=tmp_path / "pool.jsonl")
 
 
 def test_several_targets_and_open_corpora(tmp_path: Path) -> None:

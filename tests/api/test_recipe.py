@@ -120,8 +120,11 @@ def test_targets_in_every_form(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"seed": 5}, "`recipe` has no 'seed'; it takes .*seeds.* Did you mean 'seeds'"),
-        ({"seeds": 1}, r"`seeds` \(=1\) must be an integer ≥ 2"),
-        ({"seeds": "five"}, r"`seeds` \(='five'\) must be an integer ≥ 2"),
+        ({"seeds": 1}, r"`seeds` \(=1\) must be an integer from 2 to 1000"),
+        ({"seeds": "five"}, r"`seeds` \(='five'\) must be an integer from 2"),
+        ({"target": {"read": "x", "holdout": float("nan")}}, r"`holdout` \(=nan\) must be a share above 0 and below 1"),
+        ({"pool": {"read": "x", "max_failed_share": "abc"}}, r"`max_failed_share` \(='abc'\) must be a share"),
+        ({"target": {"any": {"read": "x"}}}, r"`target` \(='any'\) must be another name"),
         ({"pool_sample": 0}, r"`pool_sample` \(=0\) must be a share above 0"),
         ({"budget": "2 GB"}, "`budget` .* must be in tokens. Arms are compared token for token"),
         ({"budget": "10%"}, "`budget` .* must be in tokens"),
@@ -132,7 +135,10 @@ def test_targets_in_every_form(tmp_path: Path) -> None:
         ({"pool": 5}, r"`pool` \(=5\) must be a mapping"),
         ({"target": {"law": {"holdout": 0.3}}}, r"`target.law.read` \(=None\) must be given"),
         ({"arms": ["dsir"]}, "`arms` .* must be a mapping"),
-        ({"arms": {"random": {"where": "true"}}}, "Arm 'random' is the yardstick and takes no settings"),
+        (
+            {"arms": {"random": {"where": "true"}}},
+            "Arm 'random' is the yardstick and takes no settings but max_repeats",
+        ),
         ({"arms": {"a": {"scores": "dsir"}}}, "`arms.a` has no 'scores'; .* Did you mean 'score'"),
         ({"arms": {"a": {"score": {"dsri": {}}}}}, r"`arms.a.score` \(='dsri'\) must be one of dsir, length, overlap"),
         ({"arms": {"a": {"score": {"dsir": {"buckets": 5}}}}}, "`arms.a.score.dsir` has no 'buckets'"),
@@ -190,6 +196,9 @@ def test_what_a_recipe_must_have(missing: str) -> None:
         ("pool: [", "recipe.yaml is not YAML: "),
         ("- just\n- a list", r"`recipe` .* must be a mapping"),
         ("", r"`recipe` \(=None\) must be a mapping"),
+        ("arms: {z: {}, z: {score: n}}", "recipe.yaml is not YAML: .*'z' stands twice"),
+        ("seeds: 3\nseeds: 4", "'seeds' stands twice"),
+        ("arms: {1: {}, '1': {}}", "'1' stands twice"),
         ("!!python/object/apply:os.system [ls]", "recipe.yaml is not YAML: could not determine a constructor"),
     ],
 )
@@ -220,3 +229,28 @@ def test_settings_can_be_changed_by_dotted_keys(tmp_path: Path) -> None:
     assert found.arms["c"] == Arm(by="length.words", select=Top())
     with pytest.raises(InvalidParameterError, match="`arms.a` has no 'scores'"):
         Recipe.load(tmp_path / "r.yaml", {"arms.a.scores": "dsir"})
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "message"),
+    [
+        ("pool: p", {"seeds": "["}, "`--set` .seeds=.. is not YAML"),
+        ("", {"seeds": "3"}, r"`--set` \(='seeds'\) must be a change of a recipe that is a mapping"),
+        ("- a", {"seeds": "3"}, "must be a change of a recipe that is a mapping"),
+    ],
+)
+def test_changes_that_cannot_be_made_are_refused(
+    tmp_path: Path, content: str, changes: dict[str, str], message: str
+) -> None:
+    (tmp_path / "r.yaml").write_text(content)
+    with pytest.raises(InvalidParameterError, match=message):
+        Recipe.load(tmp_path / "r.yaml", changes)
+
+
+def test_numbers_with_exponents_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("{pool: p, target: t, budget: 1k tokens, arms: {}, pool_sample: 1e-2}")
+    assert Recipe.load(tmp_path / "r.yaml").pool_sample == 0.01
+
+
+def test_the_random_arm_may_repeat() -> None:
+    assert recipe(arms={"random": {"max_repeats": 3}}).arms["random"] == Arm(max_repeats=3)

@@ -318,3 +318,10 @@ def test_groups_together_meet_the_budget(corpus: Corpus, workspace: Workspace) -
         by = "length(text)" if policy == "top" else None
         selection = assay.select(corpus, quota, budget="10 documents", by=by, workspace=workspace)
         assert selection.manifest.counts["kept"] == 10
+
+
+def test_what_is_not_a_set_of_scores_is_refused(corpus: Corpus, workspace: Workspace) -> None:
+    with pytest.raises(InvalidParameterError, match="`scores` .* must be scores, as assay.score"):
+        assay.select(corpus, "top", scores="dsir", budget="5 documents", workspace=workspace)
+    with pytest.raises(InvalidParameterError, match=r"`workspace` \(=3\) must be a folder"):
+        assay.select(corpus, budget="5 documents", workspace=3)

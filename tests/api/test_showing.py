@@ -12,6 +12,7 @@ from rich.console import Console
 import assay
 from assay.api.showing import show
 from assay.artifacts.workspace import Workspace
+from assay.errors import ArtifactError
 from tests.conftest import make_documents, make_prose, write_jsonl
 
 
@@ -69,3 +70,10 @@ def test_the_cut_is_the_worst_score_that_was_chosen(tmp_path: Path, by: str, wor
         guard = next((tmp_path / "workspace").glob("scores-overlap-*"))
         scores = assay.Scores(guard).table(0, [by])[by].to_numpy()
     assert comparison.arms["arm"]["worst_chosen_score"] == worst(scores[taken])
+
+
+@pytest.mark.parametrize("content", ["[1]", "{}", "{"])
+def test_what_is_no_comparison_is_refused(tmp_path: Path, workspace: Workspace, content: str) -> None:
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(ArtifactError, match="x.json is not a comparison.json of this version"):
+        show(str(tmp_path / "x.json"), workspace)

@@ -50,6 +50,20 @@ def test_runs_that_were_tested_on_other_documents_are_refused(change: dict[str, 
         evidence(**change).losses()
 
 
+def test_no_text_of_any_target_is_both_fitted_to_and_tested_on(tmp_path: Any, workspace: Workspace) -> None:
+    from assay.api.recipe import Recipe
+
+    path = str(write_jsonl(tmp_path / "target.jsonl", make_prose(60, seed=1, topic="t")))
+    write_jsonl(tmp_path / "pool.jsonl", make_prose(50, seed=3, topic="g"))
+    targets = {"a": {"read": path, "holdout": 0.2}, "b": {"read": path, "holdout": 0.5}}
+    recipe = {"pool": str(tmp_path / "pool.jsonl"), "target": targets, "budget": "1k tokens", "arms": {}}
+    stage = prepare(Recipe.from_dict(recipe), workspace)
+    fitted = {name for corpus in stage.fit.values() for name in corpus.table(0, ["id"])["id"].to_pylist()}
+    tested = {n for corpus, _ in stage.bench.heldout.values() for n in corpus.table(0, ["id"])["id"].to_pylist()}
+    assert len(fitted) == 48 and len(tested) == 12 and not fitted & tested
+    assert stage.bench.heldout["b"][0].manifest.counts["seen"] == 18
+
+
 def test_a_held_out_file_is_read_as_its_target_is(tmp_path: Any, workspace: Workspace) -> None:
     from assay.api.recipe import Recipe
 

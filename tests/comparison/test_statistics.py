@@ -237,7 +237,11 @@ def test_no_multiplier_is_read_off_a_curve_that_does_not_fall() -> None:
     good = found["arms"][1]
     assert good["verdict"] == "better" and good["multiplier"] is None
     text = headline(found["arms"], 1000, "random")
-    assert "times" not in text and "what it saves in tokens is not known" in text
+    assert "times" not in text and "cannot be read off the random curve" in text
+    for gain, curve in ((0.0, [0.0, 0.0]), (0.1, [0.0, 0.0]), (0.0, [0.1, -0.1])):  # equal on a flat curve ...
+        exact = simulate(np.random.default_rng(8), [0.0, gain, *curve], seed_sd=0, item_sd=0, noise_sd=0)
+        found = evaluate(exact, cells, ["random", "good"], [500, 1000, 2000], 1000, "random")
+        assert found["arms"][1]["multiplier"] is None
     assert multiplier_estimate(None) == "–" and multiplier_interval(None) == ""
 
 

@@ -325,3 +325,38 @@ def test_a_file_that_is_gone_when_its_turn_comes_is_named(
         InputError, match=f"{path} (is gone: it was there when reading began|cannot be read as Parquet)"
     ):
         assay.read(path, workspace=workspace)
+
+
+def test_the_order_in_which_files_are_listed_changes_nothing(tmp_path: Path, workspace: Workspace) -> None:
+    """Found by its fingerprint, an artifact of one order must fit the corpus of any other."""
+    for suffix in ("jsonl", "parquet"):
+        files = []
+        for k in range(3):
+            rows = make_documents(30 + k, seed=k, topic=f"t{k}")
+            write = write_jsonl if suffix == "jsonl" else write_parquet
+            files.append(write(tmp_path / f"{k}.{suffix}", rows))
+        corpora = [
+            assay.read(order, workspace=workspace) for order in (files, files[::-1], [files[1], files[0], files[2]])
+        ]
+        assert len({corpus.fingerprint for corpus in corpora}) == 1
+        assert len({tuple(part["label"] for part in corpus.manifest.parts) for corpus in corpora}) == 1
+
+
+def test_what_was_written_can_be_read(tmp_path: Path, workspace: Workspace) -> None:
+    corpus = assay.read(write_jsonl(tmp_path / "pool.jsonl", make_documents(50)), workspace=workspace)
+    selection = assay.select(corpus, budget="20 documents", workspace=workspace)
+    for format in ("parquet", "jsonl", "jsonl.zst"):
+        assay.write(corpus, selection, tmp_path / format, format=format)
+        again = assay.read(tmp_path / format, workspace=workspace)
+        assert again.num_documents == 20 and again.manifest.counts["failed"] == {}
+
+
+def test_parquet_that_changes_after_it_was_read_is_noticed(tmp_path: Path, workspace: Workspace) -> None:
+    path = write_parquet(tmp_path / "pool.parquet", [{"id": "a", "text": "one"}, {"id": "b", "text": "two"}])
+    corpus = assay.read(path, workspace=workspace)
+    write_parquet(path, [{"id": "x", "text": "six"}, {"id": "y", "text": "ten"}])
+    with pytest.raises(InputError, match="pool.parquet has changed since 'pool' was read. Restore it, or read"):
+        assay.score(corpus, "length", workspace=workspace)
+    path.unlink()
+    with pytest.raises(InputError, match="has changed since"):
+        corpus.table(0, ["id"])

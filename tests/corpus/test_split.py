@@ -110,15 +110,17 @@ def test_one_document_is_too_few_to_test_on(tmp_path: Path, workspace: Workspace
 
 def test_held_out_documents_that_arms_are_chosen_by_are_left_out(tmp_path: Path, workspace: Workspace) -> None:
     documents = make_documents(20)
-    twins = [{"id": f"twin-{k}", "text": documents[k]["text"]} for k in (1, 5, 5)] + [{"id": "empty", "text": ""}]
+    twins = [{"id": f"twin-{k}", "text": f"{documents[k]['text']}\n"} for k in (1, 5, 5)] + [
+        {"id": "empty", "text": ""}
+    ]
     twins = [{**twin, "id": f"{twin['id']}-{k}"} for k, twin in enumerate(twins)]
     fit = assay.read(write_jsonl(tmp_path / "fit.jsonl", [*documents, {"id": "e", "text": ""}]), workspace=workspace)
     others = make_documents(3, seed=8, topic="x")
     heldout = assay.read(write_jsonl(tmp_path / "held.jsonl", twins + others), workspace=workspace)
-    unseen = leave_out_seen(heldout, fit, workspace)
+    unseen = leave_out_seen(heldout, [fit], workspace)
     assert ids(unseen) == {"x-0", "x-1", "x-2", "empty-3"} and unseen.manifest.counts["seen"] == 3
-    assert leave_out_seen(unseen, fit, workspace) is unseen
-    assert leave_out_seen(heldout, fit, workspace).fingerprint == unseen.fingerprint
+    assert leave_out_seen(unseen, [fit], workspace) is unseen
+    assert leave_out_seen(heldout, [fit], workspace).fingerprint == unseen.fingerprint
     only = assay.read(write_jsonl(tmp_path / "only.jsonl", twins[:3] + others[:1]), workspace=workspace)
     with pytest.raises(InvalidParameterError, match="3 of the 4 documents of 'only' are word for word among those"):
-        leave_out_seen(only, fit, workspace)
+        leave_out_seen(only, [fit], workspace)

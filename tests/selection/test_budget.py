@@ -10,6 +10,7 @@ from assay.selection.budget import Budget
         ("2M tokens", 2_000_000, "tokens"),
         ("500k documents", 500_000, "documents"),
         ("1 token", 1, "tokens"),
+        ("1 doc", 1, "documents"),
         ("1,500 docs", 1500, "documents"),
         ("1_000 tokens", 1000, "tokens"),
         ("2,000,000.5 tokens", 2_000_000, "tokens"),
@@ -50,6 +51,9 @@ def test_budgets_are_read_as_people_write_them(text: str, amount: float, unit: s
         "_ docs",
         "0.3 documents",
         "1.5.2 GB",
+        "1__0 tokens",
+        "_1_ tokens",
+        "9" * 400 + " tokens",
     ],
 )
 def test_anything_else_is_refused_with_examples(text: str) -> None:

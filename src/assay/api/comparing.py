@@ -20,7 +20,7 @@ from assay.comparison.report import render
 from assay.comparison.result import evaluate, headline, winner
 from assay.comparison.statistics import NUM_REPLICATES
 from assay.corpus.write import write_selection
-from assay.errors import InvalidParameterError, check_choice
+from assay.errors import ArtifactError, InvalidParameterError, check_choice
 from assay.progress import note, step
 
 VERSION = 2
@@ -50,11 +50,12 @@ def compare(
     elif not isinstance(recipe, Recipe):
         recipe = Recipe.from_dict(recipe)
     started = time.perf_counter()
+    if out is not None:
+        _make_folder(Path(out))  # before the work, which would be in vain
     stage = prepare(recipe, space)
     evidence = gather_evidence(stage)
     comparison = _conclude(stage, evidence, space, started)
     if out is not None:
-        Path(out).mkdir(parents=True, exist_ok=True)
         for name in (JSON, REPORT):
             with atomic_path(Path(out) / name) as path:
                 shutil.copyfile(comparison.folder / name, path)
@@ -200,6 +201,15 @@ def _write(stage: Stage, name: str | None, write: Write) -> Export:
         name = RANDOM
     selection = stage.task(name, 0, whole_pool=True).selection(stage.bench)
     return write_selection(stage.bench.pool, selection, Path(write.to), write.format)
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"{JSON} and {REPORT} cannot be put into {out}: {error.strerror}. Choose another folder."
+        ) from None
 
 
 def _save(draft: Draft, content: dict[str, Any], html: str) -> None:

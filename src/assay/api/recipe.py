@@ -1,5 +1,6 @@
 """A recipe: pool, target, budget and arms in YAML, read straight into the dataclasses that do the work."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -42,6 +43,7 @@ class Source:
         for name in ("text", "id", "format"):
             if getattr(self, name) is not None or name == "text":
                 check_text(name, getattr(self, name))
+        check_number("max_failed_share", self.max_failed_share, "a share from 0 to 1", lambda x: 0 <= x <= 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,11 @@ class Target(Source):
     """Target documents. holdout: the share of them to test on, or a file of other documents to test on."""
 
     holdout: float | str = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.holdout, str):
+            check_number("holdout", self.holdout, "a share above 0 and below 1, or a path", lambda x: 0 < x < 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +138,16 @@ class Recipe:
     write: Write | None = None
 
     def __post_init__(self) -> None:
-        check_integer("seeds", self.seeds, 2)
+        check_integer("seeds", self.seeds, 2, 1000)
         check_number("pool_sample", self.pool_sample, "a share above 0, at most 1", lambda x: 0 < x <= 1)
         check(
             self.budget.unit == "tokens", "budget", str(self.budget), "in tokens", "Arms are compared token for token."
         )
-        if self.arms[RANDOM] != Arm():
-            raise InvalidParameterError("Arm 'random' is the yardstick and takes no settings; give yours another name.")
+        if self.arms[RANDOM] != Arm(max_repeats=self.arms[RANDOM].max_repeats):
+            raise InvalidParameterError(
+                "Arm 'random' is the yardstick and takes no settings but max_repeats; give yours another name."
+            )
+        check("any" not in self.targets, "target", "any", "another name", "It stands for all targets together.")
         for name in self.targets:
             ends = any(name == f"{other}.heldout" for other in self.targets)
             check(not ends, "target", name, "a name that is not another's with .heldout", "Rename the target.")
@@ -157,13 +167,17 @@ class Recipe:
         """
         file = Path(path)
         try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+            content = _parse(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InvalidParameterError(f"There is no recipe {file}. `assay init` writes one to start from.") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InvalidParameterError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
         for key, value in (changes or {}).items():
-            _set(content, key, yaml.safe_load(value))
+            try:
+                _set(content, key, _parse(value))
+            except yaml.YAMLError as error:
+                problem = " ".join(str(error).split())
+                raise InvalidParameterError(f"`--set` ({key}={value}) is not YAML: {problem}") from None
         return cls.from_dict(content, file.parent)
 
     @classmethod
@@ -300,6 +314,27 @@ def _path(text: str, folder: Path | None) -> str:
     return str(path if path.is_absolute() or folder is None else folder / path)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without two surprises: a key that stands twice is an error, and 1e-3 is a number as in YAML 1.2."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """As the base class, duplicate keys refused, also those that differ only in their quotes."""
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
 def _mapping(where: str, content: Any) -> Mapping[str, Any]:
     check(isinstance(content, Mapping), where, content, "a mapping of keys to values")
     return content
@@ -317,8 +352,8 @@ def _check_keys(where: str, values: Mapping[str, Any], known: set[str]) -> None:
 def _set(content: Any, key: str, value: Any) -> None:
     """Sets a dotted key, turning a bare name on the way (`score: dsir`) into a mapping."""
     *path, last = key.split(".")
+    check(isinstance(content, dict), "--set", key, "a change of a recipe that is a mapping")
     for name in path:
-        check(isinstance(content, dict), "--set", key, "a dotted key of the recipe")
         if not isinstance(content.get(name), dict):
             content[name] = {content[name]: {}} if isinstance(content.get(name), str) else {}
         content = content[name]

@@ -112,7 +112,7 @@ class Task:
         except InvalidParameterError as error:
             share = self.rules.pool_sample
             is_short = isinstance(error, BudgetError) and share < 1
-            hint = f" Each seed sees {share:.0%} of the pool, which `pool_sample` sets." if is_short else ""
+            hint = f" Each seed sees {100 * share:.3g}% of the pool, which `pool_sample` sets." if is_short else ""
             raise type(error)(f"Arm {self.name!r}, seed {self.rules.seed}: {error}{hint}") from None
 
 

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,7 @@ def select(
     check_integer("max_repeats", max_repeats, 1)
     check_integer("seed", seed, 0)
     given = (scores,) if isinstance(scores, Scores) else tuple(scores)
+    check(all(isinstance(s, Scores) for s in given), "scores", scores, "scores, as assay.score(...) makes")
     for made in (*given, *((tokens,) if tokens is not None else ())):
         made.require_made_from(corpus)
     if isinstance(policy, str):
@@ -257,7 +258,14 @@ def _select_part(
 def _check_columns(question: Question) -> None:
     distinct = {s.fingerprint: s for s in question.scores}.values()
     known = [*question.corpus.column_names, *(name for s in distinct for name in s.column_names)]
-    wanted = {name for name in question.rules.columns if question.guard is None or not name.startswith(GUARD)}
+    rules = question.rules
+    wanted = replace(rules, guard=None).columns
+    reserved = sorted(name for name in {*known, *wanted} if name.startswith(GUARD)) if rules.guard is not None else []
+    if reserved:
+        raise InvalidParameterError(
+            f"{reserved[0]!r} is taken: names that begin with {GUARD!r} stand for overlap with target and test text, "
+            "which no arm may see. Rename the column, or leave it out of `score` and `where`."
+        )
     twice = sorted(wanted & {name for name, count in Counter(known).items() if count > 1})
     if twice:
         raise InvalidParameterError(

@@ -38,7 +38,10 @@ def show(thing: str | None, workspace: Workspace) -> RenderableType:
         if not path.exists():
             raise ArtifactError(f"{thing} has not been compared yet ({path} is not there). Run: assay compare {thing}")
     if path.suffix == ".json" and path.exists():
-        return table(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            return table(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError):
+            raise ArtifactError(f"{path} is not a comparison.json of this version of Assay.") from None
     folder = path if path.is_dir() else workspace.find(thing)
     manifest = Manifest.load(folder)
     kind = _KINDS.get(manifest.kind)

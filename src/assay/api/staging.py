@@ -119,6 +119,8 @@ def prepare(recipe: Recipe, workspace: Workspace, arms: Sequence[str] | None = N
     heldout: dict[str, Corpus] = {}
     for name, target in sorted(recipe.targets.items()):  # one order of test rows, however a recipe lists them
         fit[name], heldout[name] = _split(target, name, workspace)
+    for name in heldout:  # scorers are fitted to all targets, so no text of any may be tested on
+        heldout[name] = leave_out_seen(heldout[name], list(fit.values()), workspace)
         if heldout[name].num_documents < _FEW_HELDOUT:
             note(f"{name} is tested on {heldout[name].num_documents} documents only, so intervals will be wide")
     guard_targets = dict(fit) | {f"{name}.heldout": corpus for name, corpus in heldout.items()}
@@ -154,7 +156,8 @@ def gather_evidence(stage: Stage) -> Evidence:
     runs: dict[tuple[str, int], list[Run]] = {}
     _do(stage, [(name, budget) for name in recipe.arms], runs)
     # What a seed's sample of the pool holds decides how far the ladder can go.
-    end = int(min(r.manifest.summary["eligible_tokens"] for r in runs[RANDOM, budget]))
+    repeats = recipe.arms[RANDOM].max_repeats
+    end = repeats * int(min(r.manifest.summary["eligible_tokens"] for r in runs[RANDOM, budget]))
     rungs = [rung for rung in (round(budget * factor) for factor in _FIRST_RUNGS) if 0 < rung <= end]
     _do(stage, [(RANDOM, tokens) for tokens in rungs if tokens != budget], runs)
     while True:
@@ -202,13 +205,12 @@ def _open(source: Source, name: str, workspace: Workspace) -> Corpus:
 
 
 def _split(target: Target, name: str, workspace: Workspace) -> tuple[Corpus, Corpus]:
-    """(documents to fit on, documents to test on); no text is among both."""
+    """(documents to fit on, documents to test on)."""
     corpus = _open(target, name, workspace)
     if not isinstance(target.holdout, str):
-        fit, heldout = split_holdout(corpus, target.holdout, workspace)
-        return fit, leave_out_seen(heldout, fit, workspace)
+        return split_holdout(corpus, target.holdout, workspace)
     other = replace(target, read=target.holdout)
     heldout = _open(other, f"{name}-heldout", workspace)
     if heldout.fingerprint == corpus.fingerprint:
         raise InvalidParameterError(f"Target {name!r} is tested on the very documents it is chosen by; give others.")
-    return corpus, leave_out_seen(limit_holdout(heldout, workspace), corpus, workspace)
+    return corpus, limit_holdout(heldout, workspace)

@@ -4,6 +4,7 @@ Part k of everything made from a corpus has the same rows in the same order as p
 together needs no join.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from assay.artifacts.manifest import Manifest
-from assay.errors import ArtifactError, InvalidParameterError, SchemaError, check, did_you_mean
+from assay.errors import ArtifactError, InputError, InvalidParameterError, SchemaError, check, did_you_mean
 
 _BATCH_BYTES = 16 << 20
 _MAX_BATCH_ROWS = 1 << 16
@@ -123,6 +124,7 @@ class Corpus(Artifact):
         rows_per_batch = max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES * entry["rows"] // max(1, entry["text_bytes"])))
         skip = np.array(entry.get("skip", []), np.int64)
         first = 0
+        self._require_unchanged(entry)
         with pq.ParquetFile(self.part_path(part)) as file:
             present = set(file.schema_arrow.names)
             wanted = [s for s in stored.values() if s in present]
@@ -138,6 +140,13 @@ class Corpus(Artifact):
                     result = result.filter(pa.array(keep))
                 if len(result):
                     yield result
+
+    def _require_unchanged(self, entry: dict[str, Any]) -> None:
+        """Raises InputError when a file that is read in place is another than it was: nothing would fit it."""
+        if "footer" in entry and footer_hash(Path(entry["file"])) != entry["footer"]:
+            raise InputError(
+                f"{entry['file']} has changed since {self.name!r} was read. Restore it, or read the corpus again."
+            )
 
     def table(self, part: int, columns: Sequence[str]) -> pa.Table:
         """The named columns of one part, whole; not meant for `text`."""
@@ -270,8 +279,24 @@ class Run(_Columns):
         }
 
 
+def footer_hash(path: Path) -> str:
+    """Hash of a Parquet file's footer, which tells sizes, places and extremes of all that the file holds."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - 8))
+            length = int.from_bytes(file.read(4), "little")
+            file.seek(max(0, size - 8 - length))
+            return hashlib.blake2b(size.to_bytes(8, "little") + file.read(), digest_size=8).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
 def as_type(column: pa.Array | pa.ChunkedArray, wanted: pa.DataType | None) -> pa.Array | pa.ChunkedArray:
-    """`column` as a type that all parts share: integers may become floats, and anything text (nested values JSON)."""
+    """`column` as a type that all parts share: anything may become text (nested values JSON), and integers floats.
+
+    Integers above 2^53 are then rounded, as in every tool that reads JSON numbers as floats.
+    """
     if wanted is None or column.type == wanted:
         return column
     if pa.types.is_nested(column.type):

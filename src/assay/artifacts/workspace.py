@@ -9,7 +9,7 @@ from typing import Any
 
 from assay.artifacts.fingerprint import file_fingerprint, fingerprint
 from assay.artifacts.manifest import MANIFEST, Manifest, atomic_path, remove_abandoned
-from assay.errors import ArtifactError
+from assay.errors import ArtifactError, check
 
 DEFAULT_WORKSPACE = ".assay"
 _FILES = "files.json"
@@ -23,6 +23,7 @@ class Workspace:
     """
 
     def __init__(self, root: "str | Path | Workspace | None" = None):
+        check(root is None or isinstance(root, str | Path | Workspace), "workspace", root, "a folder")
         given = root.root if isinstance(root, Workspace) else root
         self.root: Path = Path(given or os.environ.get("ASSAY_WORKSPACE") or DEFAULT_WORKSPACE).absolute()
 

@@ -43,7 +43,9 @@ def evaluate(
                 "effect": interval._asdict(),
                 "verdict": verdict(interval),
                 "detectable": detectable(interval),
-                "multiplier": times._asdict() if _is_readable(times, interval) else None,
+                "multiplier": times._asdict()
+                if _is_readable(times, interval, mean[curve], list(ladder), budget)
+                else None,
             }
         results.append(result)
     points = [
@@ -86,7 +88,9 @@ def headline(arms: Sequence[Mapping[str, Any]], budget: int, baseline: str) -> s
         f"target text (95 % interval {saved['low']:.3f} to {saved['high']:.3f})"
     )
     if arm["multiplier"] is None:
-        sentence += ". More tokens of the random choice did not surely help, so what it saves in tokens is not known."
+        sentence += (
+            ". What that saves in tokens cannot be read off the random curve, which is too short or does not fall."
+        )
     else:
         sentence += f", and a random choice would need {multiplier_text(arm['multiplier'])} the tokens to do as well."
     rivals = [a for a in others if a["name"] != best and a["verdict"] == "better" and a["p_best"] > 0.05]
@@ -118,11 +122,13 @@ def multiplier_interval(times: Mapping[str, Any] | None) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _is_readable(times: Multiplier, saved: Interval) -> bool:
-    """Whether the random curve falls enough to say more than that the multiplier lies somewhere on it."""
+def _is_readable(times: Multiplier, saved: Interval, curve: np.ndarray, ladder: Sequence[int], budget: int) -> bool:
+    """Whether the random curve falls where the multiplier is read, and says more than that it lies somewhere on it."""
+    at_budget = curve[ladder.index(budget)]
+    falls = (curve[0] > at_budget) if saved.estimate <= 0 else (at_budget > curve[-1])
     says_nothing = times.low_bound == "<=" and times.high_bound == ">="
     contradicts = (saved.estimate > 0 and times.estimate <= 1) or (saved.estimate < 0 and times.estimate >= 1)
-    return not says_nothing and not contradicts
+    return bool(falls) and not says_nothing and not contradicts
 
 
 def _interval(samples: np.ndarray) -> dict[str, float]:

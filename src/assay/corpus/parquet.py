@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assay.artifacts.kinds import footer_hash
 from assay.corpus.failures import Failure, write_failures
 from assay.corpus.parts import estimate_tokens
 from assay.errors import InputError, SchemaError, did_you_mean
@@ -119,6 +120,7 @@ def scan(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
         "file": str(source.path.absolute()),
         "rows": rows - len(skip),
         "bytes": source.path.stat().st_size,
+        "footer": footer_hash(source.path),
         "text_bytes": text_bytes,
         "row_groups": list(source.row_groups),
         "first_row": source.first_row,

@@ -52,6 +52,8 @@ def read_corpus(
     files, empty = _without_empty(files)
     name = name or _name(read)
     labels = _labels(files)
+    # One order, however the files were listed: the same files are the same corpus, part by part.
+    labels, files = map(list, zip(*sorted(zip(labels, files, strict=True)), strict=True))
     inputs = {label: workspace.file_fingerprint(file) for file, label in zip(files, labels, strict=True)}
     parameters: dict[str, Any] = {"format": format, "text": text, "id": id}
     if format == "parquet":  # read in place, so the place is part of the question
@@ -323,4 +325,5 @@ def _name(read: str | Path | Sequence[str | Path]) -> str:
 
 
 def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+    """As for other readers of such folders; `_manifest.json` lies beside exported documents."""
+    return any(part.startswith((".", "_")) for part in path.parts)

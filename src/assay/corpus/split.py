@@ -1,10 +1,12 @@
 """Cutting a small corpus in two: text to choose by, and text to test on that nothing else may see."""
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assay.artifacts.kinds import Corpus
@@ -62,17 +64,17 @@ def limit_holdout(corpus: Corpus, workspace: Workspace) -> Corpus:
     return _store(held, corpus, "heldout", {"side": "test"}, workspace)
 
 
-def leave_out_seen(heldout: Corpus, fit: Corpus, workspace: Workspace) -> Corpus:
-    """`heldout` without the documents whose very text is also in `fit`: scorers have seen those.
+def leave_out_seen(heldout: Corpus, fits: Sequence[Corpus], workspace: Workspace) -> Corpus:
+    """`heldout` without the documents whose text is also in one of `fits`, white space at its ends apart.
 
     Raises:
         InvalidParameterError: fewer than two documents are left to test on.
     """
-    texts = (utf8(batch.column("text")) for part in range(fit.num_parts) for batch in fit.batches(part, ["text"]))
-    seen = np.concatenate([np.empty(0, np.uint64), *(hash_strings(text.data, text.offsets) for text in texts)])
+    batches = (batch for fit in fits for part in range(fit.num_parts) for batch in fit.batches(part, ["text"]))
+    seen = np.concatenate([np.empty(0, np.uint64), *(_text_hashes(batch.column("text")) for batch in batches)])
     table = _whole(heldout)
-    text = utf8(table["text"])
-    is_seen = np.isin(hash_strings(text.data, text.offsets), seen) & (np.diff(text.offsets) > 0)
+    hashes = _text_hashes(table["text"])
+    is_seen = np.isin(hashes, seen) & (hashes != _text_hashes(pa.array([""]))[0])
     num_seen = int(is_seen.sum())
     if num_seen == 0:
         return heldout
@@ -83,7 +85,13 @@ def leave_out_seen(heldout: Corpus, fit: Corpus, workspace: Workspace) -> Corpus
         )
     note(f"{num_seen} of the {len(table)} documents of {heldout.name} left out: arms are chosen by the same texts")
     unseen = table.filter(pa.array(~is_seen))
-    return _store(unseen, heldout, "unseen", {"side": "test", "unseen_by": fit.fingerprint}, workspace, num_seen)
+    parameters = {"side": "test", "unseen_by": sorted(fit.fingerprint for fit in fits)}
+    return _store(unseen, heldout, "unseen", parameters, workspace, num_seen)
+
+
+def _text_hashes(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    text = utf8(pc.utf8_trim_whitespace(column))
+    return hash_strings(text.data, text.offsets)
 
 
 def _whole(corpus: Corpus) -> pa.Table:
@@ -111,7 +119,7 @@ def _store(
     table: pa.Table,
     source: Corpus,
     side: str,
-    parameters: dict[str, object],
+    parameters: Mapping[str, object],
     workspace: Workspace,
     num_seen: int = 0,
 ) -> Corpus:

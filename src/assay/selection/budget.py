@@ -32,14 +32,15 @@ class Budget:
         if isinstance(text, Budget):
             return text
         match = re.fullmatch(
-            r"\s*((?:\d{1,3}(?:,\d{3})+|[\d_]+)?(?:\.\d+)?)\s*([kmgtb]?)\s*(tokens?|documents?|docs|bytes|b|%)\s*",
+            r"\s*((?:\d{1,3}(?:,\d{3})+|\d+(?:_\d+)*)?(?:\.\d+)?)\s*([kmgtb]?)\s*(tokens?|documents?|docs?|bytes?|b|%)\s*",
             str(text).lower(),
         )
-        if match is None or not match[1].strip("_"):
+        if match is None or not match[1]:
             raise InvalidParameterError(f"`budget` (={text!r}) must be a number with a unit. {_EXAMPLES}")
         number, scale, unit = match.groups()
         amount = float(number.replace(",", "").replace("_", ""))
         check(amount > 0, "budget", text, "above zero", _EXAMPLES)
+        check(amount * _SCALES[scale] < 1e18, "budget", text, "below 10^18", _EXAMPLES)
         if unit == "%":
             check(scale == "" and amount <= 100, "budget", text, "at most 100%", _EXAMPLES)
             return cls(amount / 100, "share")

@@ -29,7 +29,8 @@ _DIGIT_BITS = 16
 _NUM_DIGITS = 8
 _GATHER_LIMIT = 1 << 18
 _MAX = 2**64 - 1
-_ROUNDING = 1e-9  # a group's budget is a share of a sum of costs, so a whole document may be missing by a rounding
+_ROUNDING = 1e-9  # a group's budget is a share of a sum of costs, so a whole one may be missing by a rounding
+_LEAST_COST = 0.5  # costs are whole numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,11 +181,11 @@ def find_cuts(
     wanted: dict[str, float] = {}
     for group, budget in budgets.items():
         have = eligible.get(group, 0.0)
-        if budget > have * max_repeats * (1 + _ROUNDING):
+        if budget > have * max_repeats + min(budget * _ROUNDING, _LEAST_COST):
             raise BudgetError(_too_little(group, budget, have, max_repeats))
-        copies[group] = int(budget / have * (1 + _ROUNDING)) if have else 0
+        copies[group] = int((budget + min(budget * _ROUNDING, _LEAST_COST)) // have) if have else 0
         wanted[group] = budget - copies[group] * have
-    short = {g: cost for g, cost in wanted.items() if cost > budgets[g] * _ROUNDING}
+    short = {g: cost for g, cost in wanted.items() if cost > min(budgets[g] * _ROUNDING, _LEAST_COST)}
     last = _round_jointly(_crossings(short, run_histogram, run_gather), seed)
     return {group: Cut(copies[group], *last.get(group, (_MAX, _MAX))) for group in budgets}
 

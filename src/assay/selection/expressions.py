@@ -2,7 +2,8 @@
 
 Parsed by sqlglot, computed by pyarrow. A dotted name is one column (`length.words`). Nulls follow SQL: a comparison
 with null is null, and a row is kept only where the whole is true. So does what is divided by zero: it is null. Whole
-numbers are computed with 64 bits and a sign, however a column stores them; what does not fit is an error.
+numbers are computed with 64 bits and a sign, all others as float64, however a column stores them; what does not fit is
+an error. Text beside a date is read as one.
 """
 
 from collections.abc import Callable
@@ -76,11 +77,16 @@ class Expression:
         self.text = text
         try:
             self._tree: Any = sqlglot.parse_one(text, dialect="duckdb")
+            self._compile(self._tree, None)
         except SqlglotError as error:
             raise InvalidParameterError(
                 f"`{text}` cannot be read as an expression: {_problem(error)}. {_EXAMPLE}"
             ) from None
-        self._compile(self._tree, None)
+        except RecursionError:
+            raise InvalidParameterError(
+                f"`{text[:80]} ...` has too many terms. Put a list of values as: column in ('a', 'b'); or put the "
+                "outcome into a column of the corpus."
+            ) from None
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
@@ -121,6 +127,13 @@ class Expression:
     def _require_known(self, node: exp.Expression) -> None:
         simple = (exp.Column, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.Not, exp.Neg, exp.Div, exp.Mod)
         others = (exp.In, exp.Between, exp.Is, exp.Like)
+        listed: list[Any] = node.args.get("expressions", []) if isinstance(node, exp.In) else [node.expression]
+        if isinstance(node, exp.In | exp.Like) and not (listed and all(_is_value(v) for v in listed)):
+            raise InvalidParameterError(
+                f"`{self.text}` uses {node.sql()!r}; to the right of in and like there must be values, not columns."
+            )
+        if isinstance(node, exp.Like) and not listed[0].is_string:
+            raise InvalidParameterError(f"`{self.text}` uses {node.sql()!r}; like wants text such as 'http%'.")
         unknown = {key for key, value in node.args.items() if value} - _OPTIONS
         if unknown or type(node) not in {*_BINARY, *_FUNCTIONS, *simple, *others}:
             raise InvalidParameterError(
@@ -147,7 +160,8 @@ class Expression:
             case exp.Neg():
                 return pc.negate_checked(this)
             case exp.Div():
-                return pc.divide(pc.cast(this, pa.float64()), pc.cast(_not_zero(other), pa.float64()))
+                divisor = pc.cast(_not_zero(other), pa.float64(), safe=False)
+                return pc.divide(pc.cast(this, pa.float64(), safe=False), divisor)
             case exp.Mod():
                 times = pc.divide(this, _not_zero(other))
                 times = times if pa.types.is_integer(times.type) else pc.trunc(times)
@@ -155,15 +169,17 @@ class Expression:
             case exp.In():
                 return _is_in(this, [v.as_py() for v in child["expressions"]])
             case exp.Between():
-                return pc.and_kleene(pc.greater_equal(this, child["low"]), pc.less_equal(this, child["high"]))
+                low = pc.greater_equal(*_alike(this, child["low"]))
+                return pc.and_kleene(low, pc.less_equal(*_alike(this, child["high"])))
             case exp.Is():
-                return pc.is_null(this) if isinstance(node.expression, exp.Null) else pc.equal(this, other)
+                is_null = isinstance(node.expression, exp.Null)
+                return pc.is_null(this) if is_null else pc.fill_null(pc.equal(this, other), False)
             case exp.Like():
                 found = pc.match_like(this, other.as_py())
                 return pc.invert(found) if node.args.get("negate") else found
             case _ if type(node) in _FUNCTIONS:
                 return _FUNCTIONS[type(node)](this, *child.get("expressions", []))
-        return _BINARY[type(node)](this, other)
+        return _BINARY[type(node)](*_alike(this, other))
 
     def _column(self, name: str, rows: pa.Table) -> Any:
         if name not in rows.column_names:
@@ -195,13 +211,24 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _plain(column.cast(kind.value_type))
-    if pa.types.is_uint64(kind) and (pc.max(column).as_py() or 0) >= 2**63:
-        return column.cast(pa.float64(), safe=False)
     if pa.types.is_integer(kind):
         return column.cast(pa.int64())
-    if pa.types.is_string_view(kind):
-        return column.cast(pa.string())
-    return column.cast(pa.float64()) if pa.types.is_float16(kind) else column
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return column.cast(pa.float64(), safe=False)
+    return column.cast(pa.string()) if pa.types.is_string_view(kind) else column
+
+
+def _is_value(node: Any) -> bool:
+    return isinstance(node.this if isinstance(node, exp.Neg) else node, exp.Literal | exp.Boolean | exp.Null)
+
+
+def _alike(a: Any, b: Any) -> tuple[Any, Any]:
+    """Two operands, a text beside a date or time read as one: date >= '2020-01-31'."""
+    if pa.types.is_temporal(a.type) and pa.types.is_string(b.type):
+        return a, b.cast(a.type)
+    if pa.types.is_temporal(b.type) and pa.types.is_string(a.type):
+        return a.cast(b.type), b
+    return a, b
 
 
 def _not_zero(divisor: Any) -> Any:
@@ -212,11 +239,17 @@ def _is_in(this: Any, values: list[Any]) -> Any:
     """SQL's `in`: where a value is not found but null is listed, it is not known whether it is there."""
     given = pa.array([v for v in values if v is not None])
     if pa.types.is_integer(this.type) and pa.types.is_floating(given.type):
-        this = this.cast(pa.float64())
+        this = this.cast(pa.float64(), safe=False)
+    if len(given) and pa.types.is_string(given.type) != (_is_text(this.type) or pa.types.is_temporal(this.type)):
+        raise pa.ArrowInvalid(f"{this.type} cannot be among values of type {given.type}")
     found = pc.is_in(this, given.cast(this.type))
     if len(given) < len(values):
         found = pc.if_else(found, True, pa.scalar(None, pa.bool_()))
     return pc.if_else(pc.is_valid(this), found, None)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _problem(error: SqlglotError) -> str:
