@@ -1,12 +1,15 @@
 """`assay.select` and `assay.score` on small corpora: what is computed, what is found again, what is refused."""
 
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import assay
 from assay.api import build, selecting
+from assay.api.showing import describe
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.workspace import Workspace
 from assay.errors import ArtifactError, BudgetError, InvalidParameterError
@@ -143,7 +146,7 @@ def test_what_cannot_be_chosen_is_explained(
 @pytest.mark.parametrize(
     ("scorer", "target", "message"),
     [
-        ("dsri", None, r"`scorer` \(='dsri'\) must be one of dsir, length, overlap. Did you mean 'dsir'"),
+        ("dsri", None, r"`scorer` \(='dsri'\) must be one of dsir, .*overlap. Did you mean 'dsir'"),
         ("dsir", None, "Scorer 'dsir' compares with a target; pass target=assay.read"),
         ("dsir", {}, "`target` .* is empty"),
     ],
@@ -318,6 +321,29 @@ def test_groups_together_meet_the_budget(corpus: Corpus, workspace: Workspace) -
         by = "length(text)" if policy == "top" else None
         selection = assay.select(corpus, quota, budget="10 documents", by=by, workspace=workspace)
         assert selection.manifest.counts["kept"] == 10
+
+
+def test_the_first_rule_that_fails_is_the_reason(tmp_path: Path, workspace: Workspace) -> None:
+    rows = [
+        {"id": "short", "text": "too short"},
+        {"id": "repeated", "text": "the same of words and to be with " * 20},
+        {"id": "fine", "text": " ".join(["the", "of", *(f"word{k}" for k in range(100))])},
+        {"id": "hashes", "text": " ".join(["the", "of", *(f"# word{k}" for k in range(100))])},
+    ]
+    corpus = assay.read(write_jsonl(tmp_path / "pool.jsonl", rows), workspace=workspace)
+    scores = assay.score(corpus, "heuristics", workspace=workspace)
+    where = "passes('gopher_quality', 'gopher_repetition', too_few_alpha_words = 0.1)"
+    selection = assay.select(corpus, budget="1 documents", scores=scores, where=where, workspace=workspace)
+    reasons = selection.to_table(["reason"])["reason"].to_pylist()
+    assert reasons == ["gopher.too_few_words", "gopher.top_2gram", None, "gopher.too_many_hashes"]
+    assert selection.manifest.counts["dropped"] == {
+        "gopher.too_few_words": 1,
+        "gopher.too_many_hashes": 1,
+        "gopher.top_2gram": 1,
+    }
+    text = Console(width=100, file=StringIO())
+    text.print(describe(selection))
+    assert "fails the rule gopher.top_2gram" in text.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_what_is_not_a_set_of_scores_is_refused(corpus: Corpus, workspace: Workspace) -> None:

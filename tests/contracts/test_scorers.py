@@ -70,7 +70,7 @@ def test_columns_are_named_after_the_scorer_and_typed(scorer: Scorer, state: Sta
     scored = scorer.score(batch(TEXTS), state)
     assert len(scored) == len(columns) and len(set(names(scorer))) == len(columns)
     for column, values in zip(columns, scored, strict=True):
-        assert column.name.startswith(f"{scorer.name}.")
+        assert column.name.split(".")[0] in (scorer.prefixes or (scorer.name,))
         assert values.type == column.type
         assert column.meaning
 

@@ -73,6 +73,49 @@ def test_values_are_those_of_sql(text: str, expected: list[object]) -> None:
     assert Expression(text).evaluate(ROWS).to_pylist() == expected
 
 
+C4 = pa.table(
+    {
+        "c4.lorem_ipsum": [0, 1, 0, 0, N],
+        "c4.curly_brackets": [0, 1, 1, 0, 0],
+        "c4.sentences": [5, 6, 3, 3, 9],
+        "lang": ["en", "en", "de", "de", "en"],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("passes('c4')", [True, False, False, False, N]),
+        ("PASSES('c4', 'c4')", [True, False, False, False, N]),
+        ("passes('c4', too_few_sentences = 3)", [True, False, False, True, N]),
+        ("passes('c4', c4.too_few_sentences = 3, curly_brackets = 1)", [True, False, True, True, N]),
+        ("not passes('c4') or lang = 'en'", [True, True, True, True, True]),
+        ("passes('c4') and lang = 'de' or lang = 'en'", [True, True, False, False, True]),
+    ],
+)
+def test_passes_stands_for_the_rules_of_its_presets(text: str, expected: list[object]) -> None:
+    assert Expression(text).evaluate(C4).to_pylist() == expected
+    assert Expression(text).columns >= {"c4.lorem_ipsum", "c4.curly_brackets", "c4.sentences"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reasons"),
+    [
+        ("passes('c4')", ["c4.lorem_ipsum", "c4.curly_brackets", "c4.too_few_sentences"]),
+        ("lang = 'en' and (passes('c4'))", [N, "c4.lorem_ipsum", "c4.curly_brackets", "c4.too_few_sentences"]),
+        ("lang = 'en' and (lang = 'de' and lang is null)", [N, N]),
+        ("not passes('c4')", [N]),
+        ("passes('c4') or lang = 'en'", [N]),
+    ],
+)
+def test_conditions_are_what_and_joins_each_rule_with_its_reason(text: str, reasons: list[object]) -> None:
+    found = list(Expression(text).conditions(C4))
+    assert [reason for reason, _ in found] == reasons
+    whole = Expression(text).evaluate(C4).fill_null(False).to_pylist()
+    assert [all(row) for row in zip(*(mask.fill_null(False).to_pylist() for _, mask in found), strict=True)] == whole
+
+
 @pytest.mark.parametrize(
     ("column", "expressions"),
     [
@@ -149,7 +192,15 @@ def test_columns_are_the_ones_it_reads() -> None:
         ("lang in ()", "to the right of in and like there must be values"),
         ("length.words in (f, 1)", "to the right of in and like there must be values"),
         ('"lang = 1', "a quote or a comment is not closed"),
-        ("passes(f)", "uses 'PASSES.f.', which is not supported. There are and, or, not"),
+        ("round(f)", "uses 'ROUND.f.', which is not supported. There are and, or, not"),
+        ("passes()", "passes takes names of presets and changed thresholds, as in passes.'gopher'"),
+        ("passes('c4', f)", "passes takes names of presets and changed thresholds"),
+        ("passes('c4', f > 3)", "passes takes names of presets and changed thresholds"),
+        ("passes('c5')", r"`passes` \(='c5'\) must be one of gopher, gopher_quality, .*c4"),
+        (
+            "passes('c4', too_few_sentence = 3)",
+            "changes 'too_few_sentence', which is no rule of c4; there are lorem_ipsum, .* Did you mean 'too_few_sent",
+        ),
         ("select 1", "uses 'SELECT 1', which is not supported"),
         ("f > (select 1)", "which is not supported"),
         ("case when ok then 1 end", "which is not supported"),

@@ -20,7 +20,7 @@ from assay.errors import (
     did_you_mean,
 )
 from assay.proxy.ngram import PROXIES, NGram
-from assay.scorers import SCORERS, Overlap, Scorer
+from assay.scorers import PREFIXES, SCORERS, Overlap, Scorer
 from assay.selection.budget import Budget
 from assay.selection.expressions import Expression
 from assay.selection.policies import POLICIES, Policy, Quota, Uniform
@@ -78,8 +78,8 @@ class Arm:
         own = [] if self.scorer is None else [self.scorer]
         texts = [text for text in (self.by, self.where) if text is not None]
         prefixes = {column.split(".")[0] for text in texts for column in Expression(text).columns if "." in column}
-        own_names = {scorer.name for scorer in own}
-        return own + [SCORERS[name]() for name in sorted(prefixes) if name in SCORERS and name not in own_names]
+        names = {PREFIXES[prefix] for prefix in prefixes if prefix in PREFIXES} - {scorer.name for scorer in own}
+        return own + [SCORERS[name]() for name in sorted(names)]
 
 
 @dataclass(frozen=True, kw_only=True)

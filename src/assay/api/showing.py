@@ -14,7 +14,7 @@ from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Artifact, Corpus, Export, Run, Scores, Selection, Tokens, human_count
 from assay.artifacts.manifest import MANIFEST, Manifest
 from assay.artifacts.workspace import Workspace
-from assay.comparison.report import DROP_REASONS
+from assay.comparison.report import in_words
 from assay.comparison.table import table
 from assay.errors import ArtifactError
 
@@ -95,7 +95,7 @@ def _funnel(counts: dict[str, Any]) -> RenderableType:
     grid.add_row("in", f"{counts['in']:,}")
     grid.add_row(Text("kept", style="bold"), Text(f"{counts['kept']:,}", style="bold"))
     for reason, number in counts["dropped"].items():
-        grid.add_row(DROP_REASONS[reason], f"{number:,}")
+        grid.add_row(in_words(reason), f"{number:,}")
     for reason, number in counts["failed"].items():
         grid.add_row(f"set aside while reading: {reason}", f"{number:,}")
     return grid

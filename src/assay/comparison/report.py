@@ -23,6 +23,11 @@ DROP_REASONS = {
 }
 
 
+def in_words(reason: str) -> str:
+    """A drop reason for people; a rule is called by its name."""
+    return DROP_REASONS.get(reason) or f"fails the rule {reason}"
+
+
 def render(comparison: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
     """The report as HTML text; all text from the corpus is escaped.
 
@@ -46,12 +51,19 @@ def render(comparison: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
             if shown[arm["name"]]["histogram"]
         ],
         colours=charts.VERDICT_COLOURS,
-        reasons=DROP_REASONS,
+        dropped=_dropped(arms),
         lineage=json.dumps(comparison["lineage"], indent=1, ensure_ascii=False),
         times=multiplier_estimate,
         times_interval=multiplier_interval,
         count=human_count,
     )
+
+
+def _dropped(arms: list[dict[str, Any]]) -> list[tuple[str, list[int]]]:
+    """Per drop reason that occurs, in words, how many documents each arm dropped for it."""
+    found = {reason for arm in arms for reason in arm["funnel"]["dropped"]}
+    ordered = [r for r in DROP_REASONS if r in found] + sorted(found - set(DROP_REASONS))
+    return [(in_words(reason), [arm["funnel"]["dropped"].get(reason, 0) for arm in arms]) for reason in ordered]
 
 
 @cache

@@ -32,12 +32,14 @@ class Scorer(ABC):
     version: to be raised whenever the same parameters would give other numbers.
     needs_target: `fit` looks at target documents.
     reads_pool: `fit` looks at every document of the pool.
+    prefixes: first parts of its columns' names, where they are not its name.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     needs_target: ClassVar[bool] = False
     reads_pool: ClassVar[bool] = False
+    prefixes: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def columns(self, targets: tuple[str, ...]) -> list[Column]:

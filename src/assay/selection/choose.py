@@ -19,12 +19,13 @@ import numpy as np
 import pyarrow as pa
 
 from assay.errors import BudgetError, InvalidParameterError
+from assay.selection import presets
 from assay.selection.expressions import Expression
 from assay.selection.noise import keyed_hashes, uniforms
 from assay.selection.policies import Policy
 
 KEPT = "kept"
-REASONS = ("not_in_sample", "overlap", "where", "no_score", "outside_threshold", "over_budget")
+REASONS = ("not_in_sample", "overlap", "where", "no_score", "outside_threshold", "over_budget", *presets.REASONS)
 _DIGIT_BITS = 16
 _NUM_DIGITS = 8
 _GATHER_LIMIT = 1 << 18
@@ -110,9 +111,9 @@ def judge(rules: Rules, rows: pa.Table, id_hashes: np.ndarray, costs: np.ndarray
         # One stream for all arms: within a seed they choose from the same sample.
         drop(uniforms(keyed_hashes(id_hashes, rules.seed, "pool")) >= rules.pool_sample, "not_in_sample")
     if rules.guard is not None:
-        drop(~_truth(rules.guard, rows), "overlap")
-    if rules.where is not None:
-        drop(~_truth(rules.where, rows), "where")
+        drop(~_truth(rules.guard.evaluate(rows), rules.guard), "overlap")
+    for why, mask in rules.where.conditions(rows) if rules.where is not None else ():
+        drop(~_truth(mask, rules.where), why or "where")
     scores = _scores(rules, rows, size)
     if rules.policy.needs_score:
         drop(np.isnan(scores), "no_score")
@@ -204,10 +205,9 @@ def apply(judged: Judged, cuts: Mapping[str, Cut]) -> tuple[np.ndarray, np.ndarr
     return repeats, reason
 
 
-def _truth(expression: Expression, rows: pa.Table) -> np.ndarray:
-    mask = expression.evaluate(rows)
+def _truth(mask: pa.Array, expression: Expression | None) -> np.ndarray:
     if not pa.types.is_boolean(mask.type):
-        raise InvalidParameterError(f"`{expression.text}` gives {mask.type}, not true or false.")
+        raise InvalidParameterError(f"`{expression and expression.text}` gives {mask.type}, not true or false.")
     return mask.fill_null(False).to_numpy(zero_copy_only=False)
 
 

@@ -6,7 +6,7 @@ numbers are computed with 64 bits and a sign, all others as float64, however a c
 an error. Text beside a date is read as one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -16,8 +16,10 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from assay.errors import InvalidParameterError, check
+from assay.errors import InvalidParameterError, check, check_choice, did_you_mean
+from assay.selection.presets import PRESETS
 
+_REASON = "reason"
 _EXAMPLE = "Write it as in SQL, for example: length.words >= 50 and source = 'web'."
 
 _BINARY: dict[type[exp.Expression], Callable[[Any, Any], Any]] = {
@@ -76,7 +78,7 @@ class Expression:
         check(isinstance(text, str), "expression", text, "text", _EXAMPLE)
         self.text = text
         try:
-            self._tree: Any = sqlglot.parse_one(text, dialect="duckdb")
+            self._tree: Any = sqlglot.parse_one(text, dialect="duckdb").transform(self._spell_out)
             self._compile(self._tree, None)
         except SqlglotError as error:
             raise InvalidParameterError(
@@ -102,8 +104,19 @@ class Expression:
         Raises:
             InvalidParameterError: a column is missing from `rows`, or types do not fit.
         """
+        return self._evaluate(self._tree, rows)
+
+    def conditions(self, rows: pa.Table) -> Iterator[tuple[str | None, pa.Array]]:
+        """What is joined by `and`, one after the other: the rule's reason (None where it is no rule), value per row."""
+        for node in self._tree.flatten() if isinstance(self._tree, exp.And) else [self._tree]:
+            inner = node.unnest()
+            rules = inner.flatten() if isinstance(inner, exp.And) and _REASON in inner.meta else [node]
+            for rule in rules:
+                yield rule.meta.get(_REASON), self._evaluate(rule, rows)
+
+    def _evaluate(self, node: Any, rows: pa.Table) -> pa.Array:
         try:
-            value = self._compile(self._tree, rows)
+            value = self._compile(node, rows)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
             raise InvalidParameterError(
                 f"`{self.text}` does not fit its columns: {str(error).splitlines()[0]}"
@@ -111,6 +124,40 @@ class Expression:
         if isinstance(value, pa.Scalar):
             value = pa.repeat(value, len(rows))
         return value.combine_chunks() if isinstance(value, pa.ChunkedArray) else value
+
+    def _spell_out(self, node: Any) -> Any:
+        """`passes('gopher', too_few_words = 30)` as the comparisons that it stands for, each with its reason."""
+        if not (isinstance(node, exp.Anonymous) and node.name.lower() == "passes"):
+            return node
+        names = [a.name for a in node.expressions if isinstance(a, exp.Literal) and a.is_string]
+        changes = {_name(a.this): a.expression for a in node.expressions if _is_change(a)}
+        if not names or len(names) + len(changes) < len(node.expressions):
+            raise InvalidParameterError(
+                f"`{self.text}`: passes takes names of presets and changed thresholds, as in "
+                "passes('gopher', 'c4', too_few_words = 30)."
+            )
+        for name in names:
+            check_choice("passes", name, PRESETS)
+        rules = [rule for name in names for rule in PRESETS[name]]
+        for name in changes:
+            known = [rule.name for rule in rules] + [rule.reason for rule in rules]
+            if name not in known:
+                raise InvalidParameterError(
+                    f"`{self.text}` changes {name!r}, which is no rule of {', '.join(names)}; there are "
+                    f"{', '.join(dict.fromkeys(rule.name for rule in rules))}. {did_you_mean(name, known)}".rstrip()
+                )
+        tests = []
+        for rule in dict.fromkeys(rules):
+            limit = changes.get(rule.name, changes.get(rule.reason, exp.Literal.number(rule.threshold)))
+            column = exp.column(*reversed(rule.column.split(".")))
+            test = (
+                exp.GTE(this=column, expression=limit) if rule.sign == ">=" else exp.LTE(this=column, expression=limit)
+            )
+            test.meta[_REASON] = rule.reason
+            tests.append(test)
+        whole = exp.and_(*tests, copy=False, wrap=False)
+        whole.meta[_REASON] = None
+        return exp.Paren(this=whole)
 
     def _compile(self, node: Any, rows: pa.Table | None) -> Any:
         """The value of a node over `rows`; with None, only checks that every node is known."""
@@ -138,7 +185,8 @@ class Expression:
         if unknown or type(node) not in {*_BINARY, *_FUNCTIONS, *simple, *others}:
             raise InvalidParameterError(
                 f"`{self.text}` uses {node.sql()!r}, which is not supported. There are and, or, not, =, <>, <, <=, >, "
-                ">=, in, between, like, is null, + - * / %, abs, ln, sqrt, lower, length, coalesce, greatest, least."
+                ">=, in, between, like, is null, + - * / %, abs, ln, sqrt, lower, length, coalesce, greatest, least, "
+                "passes."
             )
 
     def _value(self, node: exp.Expression, child: dict[str, Any], rows: pa.Table) -> Any:
@@ -216,6 +264,10 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return column.cast(pa.float64(), safe=False)
     return column.cast(pa.string()) if pa.types.is_string_view(kind) else column
+
+
+def _is_change(node: Any) -> bool:
+    return isinstance(node, exp.EQ) and isinstance(node.this, exp.Column) and _is_value(node.expression)
 
 
 def _is_value(node: Any) -> bool:
