@@ -3,6 +3,7 @@
 from assay.api.comparing import compare
 from assay.api.reading import read, write
 from assay.api.recipe import Arm, Recipe
+from assay.api.refining import refine
 from assay.api.scoring import score
 from assay.api.selecting import select
 from assay.api.tokenizing import tokenize
@@ -10,12 +11,14 @@ from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens
 from assay.errors import AssayError
 from assay.proxy.ngram import NGram
+from assay.refiners import C4
 from assay.scorers import DSIR, Heuristics, Length, Overlap
 from assay.selection.policies import Quota, Sample, Threshold, Top, Uniform
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "C4",
     "DSIR",
     "Arm",
     "AssayError",
@@ -36,6 +39,7 @@ __all__ = [
     "Uniform",
     "compare",
     "read",
+    "refine",
     "score",
     "select",
     "tokenize",

@@ -20,6 +20,7 @@ from assay.errors import (
     did_you_mean,
 )
 from assay.proxy.ngram import PROXIES, NGram
+from assay.refiners import REFINERS, Refiner
 from assay.scorers import PREFIXES, SCORERS, Overlap, Scorer
 from assay.selection.budget import Budget
 from assay.selection.expressions import Expression
@@ -31,13 +32,17 @@ BEST = "best"
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where documents are read from; the arguments of `assay.read`. From Python, `read` may be an open corpus."""
+    """Where documents are read from; the arguments of `assay.read`. From Python, `read` may be an open corpus.
+
+    refine: what changes the text before anything else looks at it, one refiner after the other.
+    """
 
     read: str | list[str] | Corpus
     text: str = "text"
     id: str | None = None
     format: str | None = None
     max_failed_share: float = 0.0
+    refine: tuple[Refiner, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("text", "id", "format"):
@@ -192,7 +197,7 @@ class Recipe:
         _check_keys("recipe", values, names)
         for name in ("pool", "target", "budget", "arms"):
             check(name in values, name, None, "given", "`assay init` writes a recipe that has everything.")
-        values["pool"] = _rooted(_build(Source, _as_source(values["pool"]), "pool"), folder)
+        values["pool"] = _source(Source, values["pool"], "pool", folder)
         values["targets"] = _targets(values.pop("target"), folder)
         values["budget"] = Budget.parse(values["budget"])
         arms = {str(name): _arm(arm, f"arms.{name}") for name, arm in _mapping("arms", values["arms"]).items()}
@@ -282,8 +287,15 @@ def _build(kind: type[Any], content: Any, where: str) -> Any:
 def _targets(content: Any, folder: Path | None) -> dict[str, Target]:
     values = _mapping("target", _as_source(content))
     named = values if "read" not in values and values else {"target": values}
-    targets = {str(name): _build(Target, _as_source(value), f"target.{name}") for name, value in named.items()}
-    return {name: _rooted(target, folder) for name, target in targets.items()}
+    return {str(name): _source(Target, value, f"target.{name}", folder) for name, value in named.items()}
+
+
+def _source(kind: type[Any], content: Any, where: str, folder: Path | None) -> Any:
+    values = dict(_mapping(where, _as_source(content)))
+    refiners = values.get("refine") or []
+    listed = refiners if isinstance(refiners, list) else [refiners]
+    values["refine"] = tuple(_named(f"{where}.refine", refiner, REFINERS) for refiner in listed)
+    return _rooted(_build(kind, values, where), folder)
 
 
 def _as_source(content: Any) -> Any:

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from assay.api.recipe import RANDOM, Recipe, Source, Target
+from assay.api.refining import refine
 from assay.api.running import Bench, Task, run
 from assay.api.scoring import score
 from assay.api.selecting import GUARD, higher_is_better
@@ -191,17 +192,20 @@ def _next_rung(last: int, budget: int, end: int) -> int | None:
 
 
 def _open(source: Source, name: str, workspace: Workspace) -> Corpus:
-    if isinstance(source.read, Corpus):
-        return source.read
-    return read_corpus(
-        source.read,
-        text=source.text,
-        id=source.id,
-        format=source.format,
-        name=name,
-        max_failed_share=source.max_failed_share,
-        workspace=workspace,
-    )
+    corpus = source.read
+    if not isinstance(corpus, Corpus):
+        corpus = read_corpus(
+            corpus,
+            text=source.text,
+            id=source.id,
+            format=source.format,
+            name=name,
+            max_failed_share=source.max_failed_share,
+            workspace=workspace,
+        )
+    for refiner in source.refine:
+        corpus = refine(corpus, refiner, workspace=workspace)
+    return corpus
 
 
 def _split(target: Target, name: str, workspace: Workspace) -> tuple[Corpus, Corpus]:

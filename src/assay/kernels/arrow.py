@@ -47,3 +47,9 @@ def masked(values: np.ndarray, is_valid: np.ndarray) -> pa.Array:
     if values.dtype.kind == "f":
         is_valid = is_valid & ~np.isnan(values)
     return pa.array(values, mask=None if is_valid.all() else ~is_valid)
+
+
+def from_utf8(data: np.ndarray, offsets: np.ndarray) -> pa.Array:
+    """A large_string array of UTF-8 bytes [bytes] uint8 and offsets [strings + 1] int64, without a copy."""
+    places, content = (pa.py_buffer(np.ascontiguousarray(values)) for values in (offsets, data))
+    return pa.LargeStringArray.from_buffers(len(offsets) - 1, places, content)

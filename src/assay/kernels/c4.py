@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit
 
+from assay.kernels.lines import NEWLINE, line_end, strip
 from assay.kernels.rule_words import SPACE
 from assay.kernels.unicode import decode
 
@@ -99,3 +100,60 @@ def c4_phrases():
         pairs[ord(word[0]) << 8 | ord(word[1])] = True
     firsts = np.concatenate(([0], np.cumsum([len(word) for word in listed])))
     return np.frombuffer("".join(listed).encode(), np.uint8), firsts, pairs
+
+
+@njit(nogil=True, cache=True)
+def _citation_at(data, i, end):
+    """Bytes of a citation at `i`: [12], [], [edit], [citation needed]; else 0."""
+    stop = i + 1
+    while stop < end and 48 <= data[stop] <= 57:
+        stop += 1
+    if stop < end and data[stop] == 93:
+        return stop + 1 - i
+    for word in (b"edit]", b"citation needed]"):
+        size = len(word)
+        if i + 1 + size <= end:
+            k = 0
+            while k < size and data[i + 1 + k] == word[k]:
+                k += 1
+            if k == size:
+                return size + 1
+    return 0
+
+
+@njit(nogil=True, cache=True)
+def keep_lines(data, offsets, flags, phrases, firsts, pairs):
+    """Documents without the lines that C4 takes out, and without citations; what is left is joined by newlines.
+
+    Args:
+        data, offsets: UTF-8 bytes of all documents, and where each starts [documents + 1].
+        flags: of `rule_words.flags()`. phrases, firsts, pairs: of `c4_phrases()`.
+
+    Returns:
+        bytes and offsets of the new texts, and the lines taken out of each document [documents] int64.
+    """
+    out = np.empty(offsets[-1] - offsets[0], np.uint8)
+    out_offsets = np.zeros(len(offsets), np.int64)
+    dropped = np.zeros(len(offsets) - 1, np.int64)
+    at = 0
+    for row in range(len(offsets) - 1):
+        i, end = offsets[row], offsets[row + 1]
+        while i < end:
+            stop, following = line_end(data, i, end, flags)
+            first, last = strip(data, i, stop, flags)
+            if c4_keeps(data, first, last, flags, phrases, firsts, pairs)[0]:
+                if at > out_offsets[row]:
+                    out[at] = NEWLINE
+                    at += 1
+                k = first
+                while k < last:
+                    size = _citation_at(data, k, last) if data[k] == 91 else 0
+                    if size == 0:
+                        out[at] = data[k]
+                        at, k = at + 1, k + 1
+                    k += size
+            else:
+                dropped[row] += 1
+            i = following
+        out_offsets[row + 1] = at
+    return out[:at], out_offsets, dropped

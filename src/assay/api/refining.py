@@ -1,0 +1,99 @@
+"""`assay.refine`: documents in, changed documents out, each knowing what it was made from."""
+
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assay.api.build import build_parts, part_bytes
+from assay.artifacts.kinds import Corpus, check_corpus
+from assay.artifacts.workspace import Workspace
+from assay.errors import InputError, check, check_choice
+from assay.refiners import REFINERS, Refiner
+
+NO_TEXT_LEFT = "no_text_left"
+
+
+def refine(corpus: Corpus, refiner: Refiner | str, *, workspace: Workspace | str | Path | None = None) -> Corpus:
+    """Changes the text of every document; finds the result again when the same was done before.
+
+    The new corpus has the columns of the old one, with a new `text`, `parent_id` (the id of what a document was made
+    from), `edits` (how many changes), and the refiner's name behind each id, so that old and new may stand in one pool.
+    Documents of which no text is left are left out and counted: `counts["dropped"]["no_text_left"]`.
+
+    Args:
+        refiner: a refiner with its parameters, or the name of one ("c4").
+
+    Raises:
+        InvalidParameterError: unknown refiner.
+        InputError: no document has any text left.
+    """
+    check_corpus(corpus)
+    if isinstance(refiner, str):
+        check_choice("refiner", refiner, REFINERS)
+        refiner = REFINERS[refiner]()
+    check(isinstance(refiner, Refiner), "refiner", refiner, "a refiner such as C4(), or the name of one")
+    parameters = {"refiner": refiner.name, **refiner.parameters()}
+    name = f"{corpus.name}-{refiner.name}"
+    draft = Workspace(workspace).open_draft("corpus", name, refiner.version, parameters, {"corpus": corpus.fingerprint})
+    manifest = draft.finished()
+    if manifest is None:
+        started = time.perf_counter()
+        draft.start()
+        amounts = part_bytes(corpus.manifest.parts)
+        entries, figures, schema = build_parts(draft, partial(_refine_part, corpus, refiner), amounts, f"refine {name}")
+        dropped = sum((Counter(f["dropped"]) for f in figures), Counter())
+        parts = [
+            {**entry, "text_bytes": f["text_bytes"], "label": old["label"]}
+            for entry, f, old in zip(entries, figures, corpus.manifest.parts, strict=True)
+            if entry["rows"]
+        ]
+        if not parts:
+            raise InputError(f"{refiner.name} leaves no text of any document of {corpus.name!r}.")
+        share = sum(part["text_bytes"] for part in parts) / max(1, corpus.num_bytes)
+        manifest = draft.finish(
+            schema=schema,
+            parts=parts,
+            counts={
+                "in": corpus.num_documents,
+                "documents": sum(part["rows"] for part in parts),
+                "dropped": dict(dropped),
+                "failed": corpus.manifest.counts["failed"],
+            },
+            summary={
+                "estimated_tokens": round(corpus.manifest.summary["estimated_tokens"] * share),
+                "edits": sum(f["edits"] for f in figures),
+                "changed": sum(f["changed"] for f in figures),
+            },
+            seconds={"wall": time.perf_counter() - started, "core": sum(f["seconds"] for f in figures)},
+        )
+    return Corpus(draft.folder, manifest)
+
+
+def _refine_part(corpus: Corpus, refiner: Refiner, part: int) -> tuple[pa.Table, dict[str, Any]]:
+    others = [name for name in corpus.column_names if name not in ("id", "text", "parent_id", "edits")]
+    pieces = []
+    for batch in corpus.batches(part, ["id", "text", *others]):
+        text, edits = refiner.refine(batch.column("text"))
+        columns = {
+            "id": pc.binary_join_element_wise(batch.column("id").cast(pa.string()), refiner.name, "/"),
+            "text": text,
+            "parent_id": batch.column("id").cast(pa.string()),
+            "edits": edits,
+            **{name: batch.column(name) for name in others},
+        }
+        pieces.append(pa.table(columns))
+    table = pa.concat_tables(pieces)
+    sizes = pc.binary_length(table["text"])
+    kept = table.filter(pc.greater(sizes, 0))
+    figures = {
+        "dropped": {NO_TEXT_LEFT: len(table) - len(kept)} if len(kept) < len(table) else {},
+        "text_bytes": pc.sum(sizes, min_count=0).as_py(),
+        "edits": pc.sum(table["edits"], min_count=0).as_py(),
+        "changed": pc.sum(pc.greater(table["edits"], 0), min_count=0).as_py(),
+    }
+    return kept, figures
