@@ -13,7 +13,7 @@ from assay.errors import AssayError
 from assay.proxy.ngram import NGram
 from assay.refiners import C4
 from assay.scorers import DSIR, Heuristics, Length, Overlap
-from assay.selection.policies import Quota, Sample, Threshold, Top, Uniform
+from assay.selection.policies import Quota, Sample, Threshold, Top, Uniform, Unique
 
 __version__ = "0.1.0"
 
@@ -37,6 +37,7 @@ __all__ = [
     "Tokens",
     "Top",
     "Uniform",
+    "Unique",
     "compare",
     "read",
     "refine",

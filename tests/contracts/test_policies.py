@@ -11,7 +11,7 @@ import assay
 from assay.artifacts.workspace import Workspace
 from assay.corpus import jsonl, parts
 from assay.errors import AssayError
-from assay.selection.policies import POLICIES, Policy, Quota, Sample, Threshold, Top, Uniform
+from assay.selection.policies import POLICIES, Policy, Quota, Sample, Threshold, Top, Uniform, Unique
 from tests.conftest import make_documents, write_jsonl
 
 EXAMPLES: dict[str, Policy] = {
@@ -20,6 +20,7 @@ EXAMPLES: dict[str, Policy] = {
     "threshold": Threshold(min=20, max=180),
     "sample": Sample(temperature=30.0),
     "quota": Quota(by="source", shares="equal", within=Top()),
+    "unique": Unique(by="twins", within=Top(), repeats={1: 1, 2: 2}),
 }
 BUDGET = 4_000
 
@@ -30,6 +31,7 @@ def documents() -> list[dict[str, object]]:
         rows += make_documents(80 - 25 * k, seed=k, topic=topic, length=100)
     rng = np.random.default_rng(0)
     for row in rows:
+        row["twins.cluster"], row["twins.cluster_size"] = int(rng.integers(0, 40)), 2
         row["quality"] = None if rng.random() < 0.1 else float(rng.integers(0, 200))
     return rows
 

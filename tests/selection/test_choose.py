@@ -9,10 +9,28 @@ import pytest
 
 from assay.errors import BudgetError, InvalidParameterError
 from assay.selection import choose
-from assay.selection.choose import REASONS, Judged, Rules, apply, find_cuts, gather, histogram, judge, totals
+from assay.selection.choose import (
+    REASONS,
+    Judged,
+    Rules,
+    apply,
+    drop_duplicates,
+    find_cuts,
+    first_of_each,
+    gather,
+    histogram,
+    judge,
+    rivals,
+    totals,
+)
 from assay.selection.expressions import Expression
 from assay.selection.noise import gumbels
-from assay.selection.policies import Policy, Quota, Sample, Threshold, Top, Uniform
+from assay.selection.policies import Policy, Quota, Sample, Threshold, Top, Uniform, Unique
+
+
+def once(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """`times` and `cluster` of documents that are seen once and have no duplicates."""
+    return np.ones(size, np.int32), np.full(size, -1, np.int64)
 
 
 def run(judged: list[Judged], budgets: dict[str, float], max_repeats: int = 1) -> list[np.ndarray]:
@@ -63,6 +81,7 @@ def random_parts(seed: int, *, ties: bool, groups: int = 1, size: int = 400) -> 
                 cost,
                 rng.integers(0, groups, n),
                 names,
+                *once(n),
             )
         )
     return parts
@@ -97,7 +116,7 @@ def test_many_groups_together_go_no_further_than_one_document(num_groups: int, b
     group = np.arange(size) % num_groups
     keys = choose._sortable(np.arange(size).astype(float))
     names = [f"g{k}" for k in range(num_groups)]
-    part = Judged(np.zeros(size, np.uint8), keys, np.zeros(size, np.uint64), np.ones(size), group, names)
+    part = Judged(np.zeros(size, np.uint8), keys, np.zeros(size, np.uint64), np.ones(size), group, names, *once(size))
     repeats = run([part], Quota().group_budgets(budget, totals(part)["groups"]))[0]
     by_group = np.bincount(group, repeats)
     assert repeats.sum() == budget
@@ -134,6 +153,7 @@ def test_equal_keys_and_ties_are_told_apart_as_far_as_they_can_be() -> None:
         np.ones(4),
         np.zeros(4, np.int64),
         [""],
+        *once(4),
     )
     assert run([part], {"": 1})[0].tolist() == [0, 0, 1, 0]
     assert run([part], {"": 2})[0].tolist() == [1, 1, 1, 0]
@@ -151,7 +171,15 @@ def one_part(costs: list[float]) -> list[Judged]:
     n = len(costs)
     keys = choose._sortable(np.arange(n, 0, -1).astype(float))
     return [
-        Judged(np.zeros(n, np.uint8), keys, np.arange(n, dtype=np.uint64), np.array(costs), np.zeros(n, np.int64), [""])
+        Judged(
+            np.zeros(n, np.uint8),
+            keys,
+            np.arange(n, dtype=np.uint64),
+            np.array(costs),
+            np.zeros(n, np.int64),
+            [""],
+            *once(n),
+        )
     ]
 
 
@@ -317,6 +345,12 @@ def test_quotas(shares: object, available: dict[str, float], budget: float, expe
         (lambda: Quota(shares={False: 1}), r"`shares` \(=False\) must be given by names that are text. Put the name"),
         (lambda: Quota(shares=[1, 2]), r"`shares` \(=\[1, 2\]\) must be proportional or equal. Write proportional"),
         (lambda: Quota(by=5), r"`by` \(=5\) must be the name of a column"),
+        (lambda: Quota(within=Unique()), "`within` .* must be another policy. Put the quota inside"),
+        (lambda: Unique(within=Unique()), "`within` .* must be a policy other than unique"),
+        (lambda: Unique(within="top"), "`within` .* must be a policy"),
+        (lambda: Unique(repeats={0: 1}), r"`repeats` \(=0\) must be an integer ≥ 1"),
+        (lambda: Unique(repeats={2: 0.5}), r"`repeats.2` \(=0.5\) must be an integer ≥ 1"),
+        (lambda: Unique(repeats=3), r"`repeats` \(=3\) must be a mapping"),
         (lambda: Quota(within=Quota()), "`within` .* must be a policy other than quota"),
         (
             lambda: Quota(shares={"x": 1}).group_budgets(5, {"a": 9.0}),
@@ -327,6 +361,32 @@ def test_quotas(shares: object, available: dict[str, float], budget: float, expe
 def test_policies_are_checked_when_built(policy: object, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=message):
         policy()
+
+
+@pytest.mark.parametrize(
+    ("repeats", "expected"),
+    [({}, [1, 1, 1, 1]), ({1: 1, 2: 2, 5: 3, 100: 8}, [1, 2, 3, 8]), ({3: 4}, [1, 1, 4, 4])],
+)
+def test_documents_are_repeated_by_the_size_of_their_cluster(repeats: dict[int, int], expected: list[int]) -> None:
+    assert Unique(repeats=repeats).times(np.array([1, 2, 99, 1000])).tolist() == expected
+
+
+def test_the_best_of_each_cluster_stands_for_it() -> None:
+    rows = pa.table(
+        {
+            "score": [1.0, 5.0, 3.0, 9.0, None, 2.0],
+            "d.cluster": [7, 7, 8, 8, 8, 9],
+            "d.cluster_size": [2, 2, 3, 3, 3, 1],
+        }
+    )
+    rules = Rules(policy=Unique(by="d", within=Top(), repeats={2: 2, 3: 5}), score=Expression("score"))
+    halves = [judge(rules, rows.slice(k, 3), IDS[k : k + 3], np.full(3, 10)) for k in (0, 3)]
+    winners = first_of_each(np.concatenate([rivals(half) for half in halves]))
+    judged = [drop_duplicates(half, winners) for half in halves]
+    reasons = [REASONS[r - 1] if r else None for half in judged for r in half.reason]
+    assert reasons == ["duplicate", None, "duplicate", None, "no_score", None]
+    assert [repeats.tolist() for repeats in run(judged, {"": 80})] == [[0, 2, 0], [5, 0, 1]]
+    assert [repeats.tolist() for repeats in run(judged, {"": 50})] == [[0, 0, 0], [5, 0, 0]]
 
 
 @pytest.mark.parametrize("policy", [Uniform(), Top(), Threshold(min=0.0), Sample()], ids=lambda p: p.name)

@@ -102,9 +102,8 @@ def _look(question: Question, selection: Selection, part: int) -> dict[str, Any]
     if rules.score is not None:
         values = rules.score.evaluate(question.rows(part))
         scores = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    over = judged.reason == 0
     kept = np.flatnonzero(repeats > 0)
-    dropped = np.flatnonzero(over & (repeats == 0))
+    dropped = np.flatnonzero(selection.is_dropped_for(part, "over_budget"))
     nearest_kept = kept[np.argsort(judged.key[kept], kind="stable")[:NUM_EXAMPLES]]
     nearest_dropped = dropped[np.argsort(~judged.key[dropped], kind="stable")[:NUM_EXAMPLES]]
     chosen_scores = scores[repeats > 0]

@@ -24,7 +24,7 @@ from assay.refiners import REFINERS, Refiner
 from assay.scorers import PREFIXES, SCORERS, Overlap, Scorer
 from assay.selection.budget import Budget
 from assay.selection.expressions import Expression
-from assay.selection.policies import POLICIES, Policy, Quota, Uniform
+from assay.selection.policies import POLICIES, Policy, Uniform
 
 RANDOM = "random"
 BEST = "best"
@@ -82,7 +82,8 @@ class Arm:
         """Every scorer whose columns the arm reads."""
         own = [] if self.scorer is None else [self.scorer]
         texts = [text for text in (self.by, self.where) if text is not None]
-        prefixes = {column.split(".")[0] for text in texts for column in Expression(text).columns if "." in column}
+        columns = self.select.columns.union(*(Expression(text).columns for text in texts))
+        prefixes = {column.split(".")[0] for column in columns if "." in column}
         names = {PREFIXES[prefix] for prefix in prefixes if prefix in PREFIXES} - {scorer.name for scorer in own}
         return own + [SCORERS[name]() for name in sorted(names)]
 
@@ -251,12 +252,11 @@ def _first_column(scorer: Scorer) -> str:
 
 
 def _policy(content: Any, where: str) -> Policy:
-    if isinstance(content, Mapping) and "quota" in content:
-        _check_keys(where, content, {"quota"})
-        values = dict(_mapping(f"{where}.quota", content["quota"]))
-        if "within" in values:
-            values["within"] = _policy(values["within"], f"{where}.quota.within")
-        return _build(Quota, values, f"{where}.quota")
+    if isinstance(content, Mapping) and len(content) == 1:
+        name, parameters = next(iter(content.items()))
+        if isinstance(parameters, Mapping) and "within" in parameters:
+            within = _policy(parameters["within"], f"{where}.{name}.within")
+            content = {name: {**parameters, "within": within}}
     return _named(where, content, POLICIES)
 
 

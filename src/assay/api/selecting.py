@@ -21,11 +21,25 @@ from assay.kernels.arrow import utf8
 from assay.kernels.hashing import hash_strings
 from assay.scorers import SCORERS, Length
 from assay.selection.budget import Budget
-from assay.selection.choose import REASONS, Cut, Judged, Rules, apply, find_cuts, gather, histogram, judge, totals
+from assay.selection.choose import (
+    REASONS,
+    Cut,
+    Judged,
+    Rules,
+    apply,
+    drop_duplicates,
+    find_cuts,
+    first_of_each,
+    gather,
+    histogram,
+    judge,
+    rivals,
+    totals,
+)
 from assay.selection.expressions import Expression
 from assay.selection.policies import POLICIES, Policy
 
-VERSION = 2
+VERSION = 3
 GUARD = "guard."  # before the columns of the guard, which has seen held-out text: no score or `where` may read them
 _KEEP_ROWS = 2_000_000
 
@@ -37,6 +51,7 @@ class Question:
     scores: score columns that the rules may read. tokens: exact token counts; None = `length.tokens`.
     budget: what to take. max_repeats: how often one document may be taken.
     guard: the scores that only the rules' guard reads, by names with `GUARD` before them.
+    winners: what stands for each cluster of duplicates, once that is known; see `first_of_each`.
     """
 
     corpus: Corpus
@@ -46,6 +61,7 @@ class Question:
     budget: Budget
     max_repeats: int
     guard: Scores | None = None
+    winners: np.ndarray | None = None
 
     def rows(self, part: int) -> pa.Table:
         """The columns that the rules read, for one part."""
@@ -62,7 +78,8 @@ class Question:
 
     def judge(self, part: int) -> Judged:
         """What the rules say about each document of one part."""
-        return judge(self.rules, self.rows(part), id_hashes(self.corpus, part), self.costs(part))
+        judged = judge(self.rules, self.rows(part), id_hashes(self.corpus, part), self.costs(part))
+        return judged if self.winners is None else drop_duplicates(judged, self.winners)
 
     def costs(self, part: int) -> np.ndarray:
         """What each document of one part takes of the budget [documents]."""
@@ -169,6 +186,9 @@ def _make(question: Question, draft: Draft) -> Any:
     draft.start()
     parts = range(question.corpus.num_parts)
     keep = question.corpus.num_documents <= _KEEP_ROWS
+    if question.rules.policy.unique_by is not None:
+        found = list(map_parts(partial(_rivals, question), parts))
+        question = replace(question, winners=first_of_each(np.concatenate(found)))
     looks = list(map_parts(partial(_first_look, question, keep), parts))
     judged = [look[2] for look in looks]
     eligible = dict(sum((Counter(total["groups"]) for total, _, _ in looks), Counter()))
@@ -216,6 +236,10 @@ def _make(question: Question, draft: Draft) -> Any:
             "core": seconds[0] + sum(f["seconds"] for f in figures) + sum(total["seconds"] for total, _, _ in looks),
         },
     )
+
+
+def _rivals(question: Question, part: int) -> np.ndarray:
+    return rivals(question.judge(part))
 
 
 def _times(costs: Mapping[str, float], factor: int) -> dict[str, float]:

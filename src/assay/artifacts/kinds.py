@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
@@ -233,6 +234,11 @@ class Selection(_Columns):
     def repeats(self, part: int) -> np.ndarray:
         """How often each document of a part is seen [documents], int32."""
         return self.table(part, ["repeats"])["repeats"].to_numpy()
+
+    def is_dropped_for(self, part: int, reason: str) -> np.ndarray:
+        """Whether each document of a part was left out for a reason [documents], bool."""
+        reasons = self.table(part, ["reason"])["reason"]
+        return pc.fill_null(pc.equal(reasons, reason), False).to_numpy()
 
 
 class Export(Artifact):

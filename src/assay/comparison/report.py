@@ -19,6 +19,7 @@ DROP_REASONS = {
     "where": "left out by `where`",
     "no_score": "has no score",
     "outside_threshold": "outside the threshold",
+    "duplicate": "another of its cluster of duplicates stands for it",
     "over_budget": "below the cut: the budget was full",
 }
 

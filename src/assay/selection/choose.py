@@ -25,7 +25,16 @@ from assay.selection.noise import keyed_hashes, uniforms
 from assay.selection.policies import Policy
 
 KEPT = "kept"
-REASONS = ("not_in_sample", "overlap", "where", "no_score", "outside_threshold", "over_budget", *presets.REASONS)
+REASONS = (
+    "not_in_sample",
+    "overlap",
+    "where",
+    "no_score",
+    "outside_threshold",
+    "duplicate",
+    "over_budget",
+    *presets.REASONS,
+)
 _DIGIT_BITS = 16
 _NUM_DIGITS = 8
 _GATHER_LIMIT = 1 << 18
@@ -58,8 +67,7 @@ class Rules:
     def columns(self) -> frozenset[str]:
         """Columns that `judge` reads."""
         expressions = [e for e in (self.score, self.where, self.guard) if e is not None]
-        group = {self.policy.group_by} if self.policy.group_by else set()
-        return frozenset().union(group, *(e.columns for e in expressions))
+        return frozenset().union(self.policy.columns, *(e.columns for e in expressions))
 
 
 class Judged(NamedTuple):
@@ -67,6 +75,8 @@ class Judged(NamedTuple):
 
     reason: position in REASONS + 1 of why a document cannot be taken, 0 where it can.
     key, tie: order of preference, higher first, uint64. group: number of its group in `groups`.
+    cost: what it takes of the budget when seen once. times: how often it is seen when it is taken.
+    cluster: of its duplicates, -1 where it has none.
     """
 
     reason: np.ndarray
@@ -75,6 +85,13 @@ class Judged(NamedTuple):
     cost: np.ndarray
     group: np.ndarray
     groups: list[str]
+    times: np.ndarray
+    cluster: np.ndarray
+
+    @property
+    def whole_cost(self) -> np.ndarray:
+        """What each document takes of the budget when it is taken."""
+        return self.cost * self.times
 
 
 class Cut(NamedTuple):
@@ -121,13 +138,37 @@ def judge(rules: Rules, rows: pa.Table, id_hashes: np.ndarray, costs: np.ndarray
     priority = rules.policy.priorities(scores, uniforms(noise))
     drop(np.isnan(priority), "outside_threshold")
     group, groups = _groups(rules.policy, rows, size)
-    return Judged(reason, _sortable(priority), noise, costs.astype(np.float64), group, groups)
+    cluster, cluster_sizes = _clusters(rules.policy, rows, size)
+    times = rules.policy.times(cluster_sizes)
+    return Judged(reason, _sortable(priority), noise, costs.astype(np.float64), group, groups, times, cluster)
+
+
+def rivals(judged: Judged) -> np.ndarray:
+    """(cluster, key, tie) of the first of each cluster that can be taken, sorted [clusters, 3] as uint64."""
+    rows = np.flatnonzero((judged.reason == 0) & (judged.cluster >= 0))
+    return first_of_each(np.stack([judged.cluster[rows].view(np.uint64), judged.key[rows], judged.tie[rows]], axis=1))
+
+
+def first_of_each(found: np.ndarray) -> np.ndarray:
+    """Of (cluster, key, tie) [documents, 3] the highest of each cluster, sorted by cluster [clusters, 3]."""
+    found = found[np.lexsort((found[:, 2], found[:, 1], found[:, 0]))]
+    return found[np.flatnonzero(np.append(found[1:, 0] != found[:-1, 0], True))] if len(found) else found
+
+
+def drop_duplicates(judged: Judged, winners: np.ndarray) -> Judged:
+    """The part without documents for which another of their cluster stands, given `first_of_each` of all parts."""
+    rows = np.flatnonzero((judged.reason == 0) & (judged.cluster >= 0))
+    of_cluster = winners[np.searchsorted(winners[:, 0], judged.cluster[rows].view(np.uint64))]
+    loses = (of_cluster[:, 1] != judged.key[rows]) | (of_cluster[:, 2] != judged.tie[rows])
+    reason = judged.reason.copy()
+    reason[rows[loses]] = REASONS.index("duplicate") + 1
+    return judged._replace(reason=reason)
 
 
 def totals(judged: Judged) -> dict[str, Any]:
     """Cost of a part, all and by group of what can be taken; to be added up over parts."""
     eligible = judged.reason == 0
-    by_group = np.bincount(judged.group[eligible], judged.cost[eligible], minlength=len(judged.groups))
+    by_group = np.bincount(judged.group[eligible], judged.whole_cost[eligible], minlength=len(judged.groups))
     return {
         "all": float(judged.cost.sum()),
         "groups": Counter(dict(zip(judged.groups, by_group.tolist(), strict=True))),
@@ -142,7 +183,7 @@ def histogram(judged: Judged, prefixes: Mapping[str, tuple[int, ...]]) -> dict[t
     """
     rows = _matching(judged, prefixes)
     digits = _digit(judged, len(next(iter(prefixes.values()), ())), rows)
-    table = pa.table({"bin": judged.group[rows] << _DIGIT_BITS | digits, "cost": judged.cost[rows]})
+    table = pa.table({"bin": judged.group[rows] << _DIGIT_BITS | digits, "cost": judged.whole_cost[rows]})
     bins = table.group_by("bin", use_threads=False).aggregate([("cost", "sum"), ("cost", "count")])
     return {
         (judged.groups[found >> _DIGIT_BITS], found & ((1 << _DIGIT_BITS) - 1)): (cost, count)
@@ -154,7 +195,7 @@ def gather(judged: Judged, prefixes: Mapping[str, tuple[int, ...]]) -> dict[str,
     """(key, tie, cost) of the documents that share a group's prefix, per group [documents, 3] as uint64."""
     rows = _matching(judged, prefixes)
     rows = rows[np.argsort(judged.group[rows], kind="stable")]
-    columns = np.stack([judged.key[rows], judged.tie[rows], judged.cost[rows].view(np.uint64)], axis=1)
+    columns = np.stack([judged.key[rows], judged.tie[rows], judged.whole_cost[rows].view(np.uint64)], axis=1)
     groups, firsts = np.unique(judged.group[rows], return_index=True)
     pieces = np.split(columns, firsts[1:])
     return {judged.groups[group]: piece for group, piece in zip(groups, pieces, strict=False)}  # no rows: one piece
@@ -199,7 +240,7 @@ def apply(judged: Judged, cuts: Mapping[str, Cut]) -> tuple[np.ndarray, np.ndarr
     key = np.array([cut.key for cut in by_group], np.uint64)[judged.group]
     tie = np.array([cut.tie for cut in by_group], np.uint64)[judged.group]
     above = (judged.key > key) | ((judged.key == key) & (judged.tie >= tie))
-    repeats = np.where(judged.reason == 0, copies + above, 0).astype(np.int32)
+    repeats = np.where(judged.reason == 0, (copies + above) * judged.times, 0).astype(np.int32)
     reason = judged.reason.copy()
     reason[(reason == 0) & (repeats == 0)] = REASONS.index("over_budget") + 1
     return repeats, reason
@@ -236,6 +277,17 @@ def _groups(policy: Policy, rows: pa.Table, size: int) -> tuple[np.ndarray, list
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], pa.string()).dictionary_encode()
     return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def _clusters(policy: Policy, rows: pa.Table, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cluster of each document that has duplicates, else -1, and cluster sizes [documents] int64."""
+    if policy.unique_by is None:
+        return np.full(size, -1, np.int64), np.ones(size, np.int64)
+    cluster, sizes = (rows[f"{policy.unique_by}.{name}"] for name in ("cluster", "cluster_size"))
+    if not (pa.types.is_integer(cluster.type) and pa.types.is_integer(sizes.type)):
+        raise InvalidParameterError(f"`by` (={policy.unique_by!r}) must be scores whose clusters are whole numbers.")
+    numbers = sizes.fill_null(1).to_numpy()
+    return np.where(numbers > 1, cluster.fill_null(-1).to_numpy(), -1), numbers
 
 
 def _sortable(values: np.ndarray) -> np.ndarray:

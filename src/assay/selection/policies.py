@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from assay.errors import InvalidParameterError, check, check_number
+from assay.errors import InvalidParameterError, check, check_integer, check_number
 from assay.selection.noise import gumbels
 
 
@@ -20,7 +20,8 @@ class Policy(ABC):
     name: what recipes call it.
     needs_score: whether the order depends on a score; documents without one are then never taken.
     ranks: whether higher means earlier; if not, the score is taken as it is, also where lower is better.
-    group_by: a corpus column whose values get a budget each, or None.
+    group_by: a column whose values get a budget each, or None.
+    unique_by: the scores whose clusters give one document each, or None.
     """
 
     name: ClassVar[str]
@@ -39,6 +40,21 @@ class Policy(ABC):
     def group_by(self) -> str | None:
         """The column whose values get a budget each."""
         return None
+
+    @property
+    def unique_by(self) -> str | None:
+        """The scores whose clusters give one document each."""
+        return None
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Columns that it reads besides the score."""
+        clusters = [] if self.unique_by is None else [f"{self.unique_by}.cluster", f"{self.unique_by}.cluster_size"]
+        return frozenset([*([] if self.group_by is None else [self.group_by]), *clusters])
+
+    def times(self, cluster_sizes: np.ndarray) -> np.ndarray:
+        """How often a document is taken when it is taken [documents], int32, given the size of its cluster."""
+        return np.ones(len(cluster_sizes), np.int32)
 
     def group_budgets(self, budget: float, available: Mapping[str, float]) -> dict[str, float]:
         """The budget of each group, given what can be taken of each; all in the budget's unit."""
@@ -116,7 +132,7 @@ class Sample(Policy):
 class Quota(Policy):
     """A budget for each value of a corpus column, filled by another policy.
 
-    by: the column.
+    by: the column, of the corpus or of scores.
     shares: "proportional" to what can be taken of each, "equal" (a group too small for that gives its rest to the
         others), or a mapping from value (as text) to share; shares are scaled to sum to one.
     within: the policy that chooses inside each group.
@@ -142,6 +158,13 @@ class Quota(Policy):
         else:
             check(self.shares in ("proportional", "equal"), "shares", self.shares, "proportional or equal", way_out)
         check(not isinstance(self.within, Quota), "within", "quota", "a policy other than quota")
+        check(
+            self.within.unique_by is None,
+            "within",
+            "unique",
+            "another policy",
+            "Put the quota inside: unique: {within: quota}.",
+        )
 
     @property
     def needs_score(self) -> bool:  # type: ignore[override]
@@ -180,6 +203,63 @@ class Quota(Policy):
         return {"name": self.name, "by": self.by, "shares": shares, "within": self.within.parameters()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unique(Policy):
+    """One document of each cluster of duplicates: the one that comes first under another policy.
+
+    by: scores with the columns `cluster` and `cluster_size` ("minhash", "exact").
+    within: the policy that orders documents; with Top, the best by the arm's score stands for its cluster.
+    repeats: from cluster size to how often its document is taken, each entry from its size up; sizes below the first
+        are taken once. FineWeb2's rehydration (Penedo et al. 2025, arXiv:2506.20920) is such a table, for example
+        {1: 1, 2: 2, 3: 3, 5: 5, 100: 8, 1000: 1}.
+    """
+
+    name: ClassVar[str] = "unique"
+    by: str = "minhash"
+    within: Policy = field(default_factory=Uniform)
+    repeats: Mapping[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check(isinstance(self.by, str) and self.by != "", "by", self.by, "the name of scores such as minhash")
+        check(isinstance(self.within, Policy), "within", self.within, "a policy")
+        check(not isinstance(self.within, Unique), "within", "unique", "a policy other than unique")
+        check(isinstance(self.repeats, Mapping), "repeats", self.repeats, "a mapping such as {1: 1, 2: 2, 100: 8}")
+        for size, number in self.repeats.items():
+            check_integer("repeats", size, 1)
+            check_integer(f"repeats.{size}", number, 1)
+
+    @property
+    def needs_score(self) -> bool:  # type: ignore[override]
+        return self.within.needs_score
+
+    @property
+    def ranks(self) -> bool:  # type: ignore[override]
+        return self.within.ranks
+
+    @property
+    def group_by(self) -> str | None:
+        return self.within.group_by
+
+    @property
+    def unique_by(self) -> str | None:
+        return self.by
+
+    def priorities(self, scores: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        return self.within.priorities(scores, uniform)
+
+    def times(self, cluster_sizes: np.ndarray) -> np.ndarray:
+        sizes = sorted(self.repeats)
+        table = np.array([1, *(self.repeats[size] for size in sizes)], np.int32)
+        return table[np.searchsorted(sizes, cluster_sizes, side="right")] if sizes else super().times(cluster_sizes)
+
+    def group_budgets(self, budget: float, available: Mapping[str, float]) -> dict[str, float]:
+        return self.within.group_budgets(budget, available)
+
+    def parameters(self) -> dict[str, Any]:
+        repeats = {str(size): self.repeats[size] for size in sorted(self.repeats)}
+        return {"name": self.name, "by": self.by, "within": self.within.parameters(), "repeats": repeats}
+
+
 def _as_equal_as_possible(budget: float, available: Mapping[str, float]) -> dict[str, float]:
     """Equal budgets; what a small group cannot fill goes to the others."""
     budgets: dict[str, float] = {}
@@ -189,7 +269,7 @@ def _as_equal_as_possible(budget: float, available: Mapping[str, float]) -> dict
     return budgets
 
 
-POLICIES: dict[str, type[Policy]] = {p.name: p for p in (Uniform, Top, Threshold, Sample, Quota)}
+POLICIES: dict[str, type[Policy]] = {p.name: p for p in (Uniform, Top, Threshold, Sample, Quota, Unique)}
 
 
 def _some(names: Iterable[str]) -> str:
