@@ -62,7 +62,7 @@ def test_text_files_are_put_together_into_tasks(tmp_path: Path, monkeypatch: pyt
         path = tmp_path / f"{k}.txt"
         path.write_text("x" * 6)
         files.append((path, path.name))
-    assert [len(group.files) for group in textfiles.group(files)] == [2, 2, 2]
+    assert [len(group) for group in textfiles.group(files)] == [2, 2, 2]
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,11 @@ class Source:
     text: str = "text"
     id: str | None = None
     format: str | None = None
+    extract: str | None = None
     max_failed_share: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("text", "id", "format"):
+        for name in ("text", "id", "format", "extract"):
             if getattr(self, name) is not None or name == "text":
                 check_text(name, getattr(self, name))
 

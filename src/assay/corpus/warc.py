@@ -1,0 +1,408 @@
+"""WARC and WET files, plain or gzipped, read once into Parquet parts.
+
+A file is cut into byte ranges, so one big file uses all cores. A range takes the records that start in it, at a gzip
+member where the file is gzipped, and looks for its first one by itself; afterwards the ranges are held against each
+other, and one that began at what only looked like a record is read again from where the one before it ended. So what
+comes out is what reading from the start would have given, wherever the file was cut.
+
+Standard: ISO 28500 (WARC 1.0, 1.1); version 0.17 and records that end in bare line feeds are read as well.
+"""
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import pyarrow as pa
+
+from assay.corpus.extraction import (
+    BATCH_BYTES,
+    BATCH_PAGES,
+    HTML_TYPES,
+    MAX_PAGE_BYTES,
+    NO_DOCUMENT,
+    Extracted,
+    Page,
+    extract_pages,
+)
+from assay.corpus.failures import MAX_RAW_BYTES, Failure, write_failures
+from assay.corpus.parts import PartWriter
+
+RANGE_BYTES = 32 << 20
+_BLOCK_BYTES = 256 << 10
+_GZIP_MAGIC = b"\x1f\x8b\x08"
+_VERSION = b"WARC/"
+_HEADER = re.compile(rb"WARC/\d+\.\d+[^\n]*\n(?:[^\r\n][^\n]*\n)*?\r?\n")
+_LENGTH = "[0-9]{1,18}"
+_PADDING = b"\r\n\0"  # line ends close a record, zeros fill up a file
+_MAX_HEADER_BYTES = 64 << 10
+_MAX_BODY_BYTES = MAX_PAGE_BYTES + _MAX_HEADER_BYTES  # what is kept of a record; more cannot be a page
+_CAPTURES = ("response", "resource", "conversion")
+_NO_CAPTURES = ("warcinfo", "request", "metadata", "revisit", "continuation")
+_NO_DOCUMENT = (*NO_DOCUMENT, *_NO_CAPTURES, "unknown_type")
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("source", pa.string()),
+        ("url", pa.string()),
+        ("date", pa.string()),
+        ("content_type", pa.string()),
+        ("status", pa.int64()),
+        ("offset", pa.int64()),
+    ]
+)
+
+
+class Source(NamedTuple):
+    """A byte range of one file. `is_start`: a record is known to start at `start`, else the first one is looked for."""
+
+    path: Path
+    label: str
+    start: int
+    end: int | None
+    is_start: bool
+    extract: str
+
+
+class Record(NamedTuple):
+    """One record: where it starts (`inner`: how far into its gzip member), its headers, what is kept of its body."""
+
+    offset: int
+    inner: int
+    headers: dict[str, str]
+    body: bytes
+    num_bytes: int
+
+
+class _Broken(Exception):
+    """A record that cannot be read: reason, detail and what was read of it."""
+
+    def __init__(self, reason: str, detail: str, raw: bytes = b""):
+        super().__init__(reason)
+        self.reason, self.detail, self.raw = reason, detail, raw
+        self.offset: int | None = None  # where the record starts, when that is known
+
+
+def cut(path: Path) -> list[tuple[int, int | None, bool]]:
+    """(start, end, whether a record is known to start there) of the ranges that `path` is read in."""
+    starts = range(0, path.stat().st_size, RANGE_BYTES)
+    return [(s, s + RANGE_BYTES if s != starts[-1] else None, s == 0) for s in starts]
+
+
+def read_range(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
+    """Reads one range into parts `prefix-*.parquet` of `folder` and what cannot be used into failed/.
+
+    Returns:
+        what the manifest needs, and where the first record of this range and of the next one start.
+    """
+    writer = PartWriter(folder, prefix, source.label)
+    failures: list[Failure] = []
+    no_documents: Counter[str] = Counter()
+    with open(source.path, "rb") as file:
+        stream = _Stream(file)
+        first = source.start if source.is_start else stream.find_start(source.start)
+        stream.seek(first)
+        for batch in _batches(_records(stream, source, failures)):
+            rows = _rows(batch, source, failures, no_documents)
+            if rows:
+                writer.add(pa.Table.from_pylist(rows, _SCHEMA), None)
+        reached = stream.position[0]
+    failures.sort(key=lambda failure: failure.line)
+    write_failures(folder, prefix, failures)
+    return writer.finish(failures) | {"no_documents": dict(no_documents), "first": first, "reached": reached}
+
+
+def wrongly_cut(sources: Sequence[Source], results: Sequence[dict[str, Any]]) -> dict[int, Source]:
+    """The first range of each file that does not begin where the one before it ended, as it is to be read again."""
+    again: dict[int, Source] = {}
+    for k in range(1, len(sources)):
+        before, source, reached = sources[k - 1], sources[k], results[k - 1]["reached"]
+        if before.path == source.path and results[k]["first"] != reached and k - 1 not in again:
+            again[k] = source._replace(start=reached, is_start=True)
+    return again
+
+
+def _records(stream: "_Stream", source: Source, failures: list[Failure]) -> Iterator[Record]:
+    """The records that start in the range. Where one is broken, it goes on at the next that can be found."""
+    while True:
+        try:
+            if not stream.at_record():
+                return
+            offset, inner = stream.position
+            if inner == 0 and source.end is not None and offset >= source.end:
+                return
+            yield stream.read_record()
+        except _Broken as broken:
+            offset = stream.position[0] if broken.offset is None else broken.offset
+            failures.append(Failure(source.label, offset, broken.reason, broken.detail, broken.raw, "byte"))
+            stream.seek(stream.find_start(offset + 1))
+
+
+def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
+    batch: list[Record] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += len(record.body)
+        if len(batch) >= BATCH_PAGES or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _rows(
+    batch: list[Record], source: Source, failures: list[Failure], no_documents: Counter[str]
+) -> list[dict[str, Any]]:
+    """The documents among these records; the others are added to `failures` or counted."""
+    looks = [_look(record) for record in batch]
+    extracted = iter(extract_pages([look for look in looks if isinstance(look, Page)], source.extract))
+    rows = []
+    for record, look in zip(batch, looks, strict=True):
+        result = next(extracted) if isinstance(look, Page) else look
+        url = record.headers.get("warc-target-uri", "").strip("<>") or None
+        if result.reason in _NO_DOCUMENT:
+            no_documents[result.reason] += 1
+        elif result.reason is not None:
+            detail = "; ".join(part for part in (result.detail, url) if part)
+            raw = record.body[:MAX_RAW_BYTES]
+            failures.append(Failure(source.label, record.offset, result.reason, detail, raw, "byte"))
+        else:
+            place = f"{record.offset}+{record.inner}" if record.inner else str(record.offset)
+            rows.append(
+                {
+                    "id": record.headers.get("warc-record-id", "").strip("<>") or f"{source.label}:{place}",
+                    "text": result.text,
+                    "source": source.label,
+                    "url": url,
+                    "date": record.headers.get("warc-date"),
+                    "content_type": result.content_type or _media_type(record),
+                    "status": result.status,
+                    "offset": record.offset,
+                }
+            )
+    return rows
+
+
+def _look(record: Record) -> Page | Extracted:
+    """The page that is to be read, or what can be said of the record without that."""
+    kind, media_type = record.headers.get("warc-type", "").lower(), _media_type(record)
+    is_cut = record.num_bytes > len(record.body)
+    if kind not in _CAPTURES:
+        return Extracted(None, kind if kind in _NO_CAPTURES else "unknown_type", "")
+    if media_type == "application/http" and kind == "response":
+        return Page(record.body, is_http=True, is_cut=is_cut)
+    if media_type in HTML_TYPES:
+        return Page(record.body, is_cut=is_cut)
+    if media_type != "text/plain" or kind != "conversion":
+        return Extracted(None, "not_html", "")
+    if is_cut:
+        return Extracted(None, "page_too_large", f"{record.num_bytes:,} bytes")
+    try:
+        return Extracted(record.body.decode("utf-8-sig"), None, "")
+    except UnicodeDecodeError as error:
+        return Extracted(None, "invalid_utf8", f"byte {error.start + 1}: {error.reason}")
+
+
+def _media_type(record: Record) -> str | None:
+    return record.headers.get("content-type", "").split(";")[0].strip().lower() or None
+
+
+class _Stream:
+    """A file's bytes, inflated where it is gzipped, read record by record from any place at which one starts.
+
+    `position` is the offset in the file of the next byte or, in a gzipped file, of its member, and how far into that
+    it is. A member is checked (length, CRC) as soon as its last record has been read.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._is_gzip = file.read(2) == _GZIP_MAGIC[:2]
+        self.seek(0)
+
+    def seek(self, offset: int) -> None:
+        """Goes to a place where a record, or a gzip member, starts."""
+        self._file.seek(offset)
+        self._buffer = bytearray()  # inflated, not yet taken
+        self._raw = b""  # read, not yet inflated
+        self._inflate: Any = None  # None between members
+        self._member, self._taken = offset, 0
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """(offset in the file, offset inside the gzip member there) of the next byte."""
+        if not self._is_gzip:
+            return self._member + self._taken, 0
+        return self._member, self._taken
+
+    def at_record(self) -> bool:
+        """Whether there is more. Goes into the next member where one has ended."""
+        while not self._skip_line_ends():
+            if not self._is_gzip or not self._next_member():
+                return False
+        return True
+
+    def read_record(self) -> Record:
+        """The record that starts here.
+
+        Raises:
+            _Broken: none does, or it breaks off, or its gzip member is damaged.
+        """
+        offset, inner = self.position
+        header = b""
+        try:
+            while (found := _HEADER.match(self._buffer)) is None:
+                if not self._is_header() or len(self._buffer) > _MAX_HEADER_BYTES:
+                    raise _Broken("damaged_record", "no WARC header", bytes(self._buffer[:MAX_RAW_BYTES]))
+                if not self._more(across=True):
+                    raise _Broken("truncated_record", "in its WARC header", bytes(self._buffer))
+            header = self._take(found.end())
+            headers = _parse(header)
+            length = headers.get("content-length", "")
+            if not re.fullmatch(_LENGTH, length):
+                raise _Broken("damaged_record", f"its Content-Length is {length!r}")
+            body = self._read_body(int(length))
+            more = self._skip_line_ends()  # to the end of the member, where its CRC is checked
+            if more and not self._is_gzip and not self._is_header():  # so it may have swallowed other records
+                raise _Broken("damaged_record", "no record follows where it should end", body[:MAX_RAW_BYTES])
+        except _Broken as broken:
+            broken.offset, broken.raw = offset, header + broken.raw
+            raise
+        return Record(offset, inner, headers, body, int(length))
+
+    def find_start(self, offset: int) -> int:
+        """The first place from `offset` on where a record seems to start; the size of the file where there is none."""
+        return self._find_member(offset) if self._is_gzip else self._find_record(offset)
+
+    def _read_body(self, num_bytes: int) -> bytes:
+        """`num_bytes` bytes, or the first of them when they are more than are kept."""
+        kept = bytearray()
+        left = num_bytes
+        while left:
+            if not self._buffer and not self._more(across=True):
+                detail = f"{left:,} of {num_bytes:,} bytes are missing"
+                raise _Broken("truncated_record", detail, bytes(kept[:MAX_RAW_BYTES]))
+            block = self._take(min(left, len(self._buffer)))
+            left -= len(block)
+            kept += block[: max(0, _MAX_BODY_BYTES - len(kept))]
+        return bytes(kept)
+
+    def _take(self, num_bytes: int) -> bytes:
+        block = bytes(self._buffer[:num_bytes])
+        del self._buffer[:num_bytes]
+        self._taken += num_bytes
+        return block
+
+    def _skip_line_ends(self) -> bool:
+        """Whether there is more in this member, behind the line ends that close a record and zeros that pad a file."""
+        while self._buffer or self._more(across=False):
+            num_ends = len(self._buffer) - len(self._buffer.lstrip(_PADDING))
+            self._take(num_ends)
+            if self._buffer:
+                return True
+        return False
+
+    def _is_header(self) -> bool:
+        return self._buffer[: len(_VERSION)] == _VERSION[: len(self._buffer)]
+
+    def _more(self, across: bool) -> bool:
+        """Adds bytes to the buffer; False at the end of the member, or of the last one where `across` members."""
+        if not self._is_gzip:
+            block = self._file.read(_BLOCK_BYTES)
+            self._buffer += block
+            return bool(block)
+        while self._inflate is not None or (across and self._next_member()):
+            if block := self._inflated():
+                self._buffer += block
+                return True
+        return False
+
+    def _inflated(self) -> bytes:
+        """Some bytes of this member, at its end none."""
+        while True:
+            raw = self._raw or self._file.read(_BLOCK_BYTES)
+            if not raw:
+                raise _Broken("truncated_record", "the gzip member breaks off")
+            try:
+                block = self._inflate.decompress(raw, _BLOCK_BYTES)
+            except zlib.error as error:
+                raise _Broken("damaged_record", str(error)) from None
+            self._raw = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+            if self._inflate.eof:
+                self._inflate = None
+            if block or self._inflate is None:
+                return block
+
+    def _next_member(self) -> bool:
+        """Starts on the next gzip member; False at the end of the file. Zeros between members are padding."""
+        self._raw = self._raw.lstrip(b"\0")
+        while not self._raw:
+            block = self._file.read(_BLOCK_BYTES)
+            if not block:
+                self._member, self._taken = self._file.tell(), 0
+                return False
+            self._raw = block.lstrip(b"\0")
+        self._raw += self._file.read(len(_GZIP_MAGIC))
+        self._member, self._taken = self._file.tell() - len(self._raw), -len(self._buffer)
+        if not self._raw.startswith(_GZIP_MAGIC):
+            raise _Broken("damaged_record", "no gzip member", self._raw[:MAX_RAW_BYTES])
+        self._inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        return True
+
+    def _find_member(self, offset: int) -> int:
+        for place in self._find(_GZIP_MAGIC, offset):
+            self._file.seek(place)
+            try:
+                start = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(self._file.read(4096), len(_VERSION))
+            except zlib.error:
+                continue
+            if start == _VERSION:
+                return place
+        return self._file.seek(0, 2)
+
+    def _find_record(self, offset: int) -> int:
+        """A record is believed when another one, or the end of the file, comes where its Content-Length says."""
+        size = self._file.seek(0, 2)
+        for newline in self._find(b"\n" + _VERSION, max(0, offset - 1)):
+            self._file.seek(newline + 1)
+            header = _HEADER.match(self._file.read(_MAX_HEADER_BYTES))
+            length = _parse(header[0]).get("content-length", "") if header else ""
+            if header and re.fullmatch(_LENGTH, length):
+                end = newline + 1 + header.end() + int(length)
+                self._file.seek(min(end, size))
+                if end == size or (end < size and self._file.read(64).lstrip(_PADDING)[:5] in (b"", _VERSION)):
+                    return newline + 1
+        return size
+
+    def _find(self, mark: bytes, offset: int) -> Iterator[int]:
+        """Offsets from `offset` on where `mark` stands in the file."""
+        block = b""
+        while True:
+            self._file.seek(offset + len(block))
+            more = self._file.read(_BLOCK_BYTES)
+            block += more
+            at = block.find(mark)
+            while at >= 0:
+                yield offset + at
+                at = block.find(mark, at + 1)
+            if not more:
+                return
+            keep = len(mark) - 1
+            offset, block = offset + len(block) - keep, block[-keep:]
+
+
+def _parse(header: bytes) -> dict[str, str]:
+    """WARC header fields by lower-case name; a line that begins with a blank goes on with the one before it."""
+    fields: dict[str, str] = {}
+    name = ""
+    for line in header.decode("utf-8", "replace").split("\n")[1:]:
+        if line[:1] in (" ", "\t") and name:
+            fields[name] += " " + line.strip()
+        elif ":" in line:
+            name, value = (part.strip() for part in line.split(":", 1))
+            name = name.lower()
+            fields[name] = value
+    return fields
