@@ -78,12 +78,12 @@ class Record(NamedTuple):
 
 
 class _Broken(Exception):
-    """A record that cannot be read: reason, detail and what was read of it."""
+    """A record that cannot be read: reason, detail, and once they are known its offset and what was read of it."""
 
-    def __init__(self, reason: str, detail: str, raw: bytes = b""):
+    def __init__(self, reason: str, detail: str):
         super().__init__(reason)
-        self.reason, self.detail, self.raw = reason, detail, raw
-        self.offset: int | None = None  # where the record starts, when that is known
+        self.reason, self.detail, self.raw = reason, detail, b""
+        self.offset: int | None = None
 
 
 def cut(path: Path) -> list[tuple[int, int | None, bool]]:
@@ -252,43 +252,44 @@ class _Stream:
             _Broken: none does, or it breaks off, or its gzip member is damaged.
         """
         offset, inner = self.position
-        header = b""
+        taken = bytearray()
         try:
-            while (found := _HEADER.match(self._buffer)) is None:
-                if not self._is_header() or len(self._buffer) > _MAX_HEADER_BYTES:
-                    raise _Broken("damaged_record", "no WARC header", bytes(self._buffer[:MAX_RAW_BYTES]))
-                if not self._more(across=True):
-                    raise _Broken("truncated_record", "in its WARC header", bytes(self._buffer))
-            header = self._take(found.end())
-            headers = _parse(header)
+            headers = self._read_header(taken)
             length = headers.get("content-length", "")
             if not re.fullmatch(_LENGTH, length):
                 raise _Broken("damaged_record", f"its Content-Length is {length!r}")
-            body = self._read_body(int(length))
+            header_bytes = len(taken)
+            self._read_body(int(length), taken, _MAX_BODY_BYTES + header_bytes)
             more = self._skip_line_ends()  # to the end of the member, where its CRC is checked
             if more and not self._is_gzip and not self._is_header():  # so it may have swallowed other records
-                raise _Broken("damaged_record", "no record follows where it should end", body[:MAX_RAW_BYTES])
+                raise _Broken("damaged_record", "no record follows where it should end")
         except _Broken as broken:
-            broken.offset, broken.raw = offset, header + broken.raw
+            broken.offset, broken.raw = offset, bytes((taken + self._buffer)[:MAX_RAW_BYTES])
             raise
-        return Record(offset, inner, headers, body, int(length))
+        return Record(offset, inner, headers, bytes(taken[header_bytes:]), int(length))
 
     def find_start(self, offset: int) -> int:
         """The first place from `offset` on where a record seems to start; the size of the file where there is none."""
         return self._find_member(offset) if self._is_gzip else self._find_record(offset)
 
-    def _read_body(self, num_bytes: int) -> bytes:
-        """`num_bytes` bytes, or the first of them when they are more than are kept."""
-        kept = bytearray()
+    def _read_header(self, taken: bytearray) -> dict[str, str]:
+        while (found := _HEADER.match(self._buffer)) is None:
+            if not self._is_header() or len(self._buffer) > _MAX_HEADER_BYTES:
+                raise _Broken("damaged_record", "no WARC header")
+            if not self._more(across=True):
+                raise _Broken("truncated_record", "in its WARC header")
+        taken += self._take(found.end())
+        return _parse(bytes(taken))
+
+    def _read_body(self, num_bytes: int, taken: bytearray, max_bytes: int) -> None:
+        """Goes `num_bytes` on and adds them to `taken`, as far as it has room for them."""
         left = num_bytes
         while left:
             if not self._buffer and not self._more(across=True):
-                detail = f"{left:,} of {num_bytes:,} bytes are missing"
-                raise _Broken("truncated_record", detail, bytes(kept[:MAX_RAW_BYTES]))
+                raise _Broken("truncated_record", f"{left:,} of {num_bytes:,} bytes are missing")
             block = self._take(min(left, len(self._buffer)))
             left -= len(block)
-            kept += block[: max(0, _MAX_BODY_BYTES - len(kept))]
-        return bytes(kept)
+            taken += block[: max(0, max_bytes - len(taken))]
 
     def _take(self, num_bytes: int) -> bytes:
         block = bytes(self._buffer[:num_bytes])
@@ -348,7 +349,7 @@ class _Stream:
         self._raw += self._file.read(len(_GZIP_MAGIC))
         self._member, self._taken = self._file.tell() - len(self._raw), -len(self._buffer)
         if not self._raw.startswith(_GZIP_MAGIC):
-            raise _Broken("damaged_record", "no gzip member", self._raw[:MAX_RAW_BYTES])
+            raise _Broken("damaged_record", "no gzip member")
         self._inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
         return True
 
@@ -390,8 +391,8 @@ class _Stream:
                 at = block.find(mark, at + 1)
             if not more:
                 return
-            keep = len(mark) - 1
-            offset, block = offset + len(block) - keep, block[-keep:]
+            rest = block[-len(mark) + 1 :]
+            offset, block = offset + len(block) - len(rest), rest
 
 
 def _parse(header: bytes) -> dict[str, str]:
