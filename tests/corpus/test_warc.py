@@ -260,7 +260,9 @@ def test_a_damaged_gzip_member_costs_one_record(
 
 
 @FUZZ
-@given(which=st.integers(1, 79), at=st.floats(0.5, 0.9), size=st.integers(5, 30))  # fewer bytes are taken from the line ends
+@given(
+    which=st.integers(1, 79), at=st.floats(0.5, 0.9), size=st.integers(5, 30)
+)  # fewer bytes are taken from the line ends
 def test_a_plain_record_with_bytes_missing_costs_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: int, at: float, size: int
 ) -> None:
