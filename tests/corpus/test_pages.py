@@ -45,7 +45,7 @@ def test_a_file_that_gives_no_text_is_set_aside(tmp_path: Path, workspace: Works
     (tmp_path / "picture.html").write_bytes(b"\x89PNG" + bytes(99))
     (tmp_path / "good.html").write_text(PAGES[0], encoding="utf-8")
     with pytest.raises(
-        InputError, match=r"6 of 7 rows of .* cannot be used \(2 unreadable_file, .*deep.html: has its tags"
+        InputError, match=r"(?s)6 of 7 rows of .* cannot be used \(2 unreadable_file, .*deep.html: has its tags"
     ):
         assay.read(tmp_path / "*.html*", workspace=workspace)
     corpus = assay.read(tmp_path / "*.html*", max_failed_share=0.9, workspace=workspace)
