@@ -304,7 +304,9 @@ def test_what_a_killed_read_left_half_written_is_removed(tmp_path: Path, monkeyp
     assert corpus.folder == folder and not list(folder.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("name", ["pool.jsonl", "pool.jsonl.gz", "pool.jsonl.zst", "pool.txt", "pool.parquet"])
+@pytest.mark.parametrize(
+    "name", ["pool.jsonl", "pool.jsonl.gz", "pool.jsonl.zst", "pool.txt", "pool.parquet", "pool.html", "pool.warc"]
+)
 def test_a_file_that_is_gone_when_its_turn_comes_is_named(
     tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

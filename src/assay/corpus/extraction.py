@@ -121,7 +121,13 @@ class _Worker:
         # -P: the folder of the script has files that are called as modules of the standard library are.
         command = [sys.executable, "-P", str(_WORKER)]
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            start_new_session=True,  # an interruption from the keyboard is not for it
+        )
 
     @classmethod
     def take(cls, fresh: bool) -> "_Worker":

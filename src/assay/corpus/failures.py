@@ -13,7 +13,7 @@ from assay.artifacts.manifest import atomic_path
 from assay.errors import InputError
 
 FAILED_FOLDER = "failed"
-MAX_RAW_BYTES = 1 << 20  # what is kept of a page that is set aside
+MAX_RAW_BYTES = 64 << 10  # what is kept of a page or record that is set aside
 _SHOWN = 3
 
 # Reason -> what is wrong, as a person would say it.

@@ -35,6 +35,7 @@ _BLOCK_BYTES = 256 << 10
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _VERSION = b"WARC/"
 _HEADER = re.compile(rb"WARC/\d+\.\d+[^\n]*\n(?:[^\r\n][^\n]*\n)*?\r?\n")
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.I)
 _LENGTH = "[0-9]{1,18}"
 _PADDING = b"\r\n\0"  # line ends close a record, zeros fill up a file
 _MAX_HEADER_BYTES = 64 << 10
@@ -196,7 +197,8 @@ def _look(record: Record) -> Page | Extracted:
     if media_type == "application/http" and kind == "response":
         return Page(record.body, is_http=True, is_cut=is_cut)
     if media_type in HTML_TYPES:
-        return Page(record.body, is_cut=is_cut)
+        found = _CHARSET.search(record.headers["content-type"])
+        return Page(record.body, is_cut=is_cut, charset=found[1] if found else None)
     if media_type != "text/plain" or kind != "conversion":
         return Extracted(None, "not_html", "")
     if is_cut:
@@ -261,7 +263,7 @@ class _Stream:
             header_bytes = len(taken)
             self._read_body(int(length), taken, _MAX_BODY_BYTES + header_bytes)
             more = self._skip_line_ends()  # to the end of the member, where its CRC is checked
-            if more and not self._is_gzip and not self._is_header():  # so it may have swallowed other records
+            if more and not self._is_header():  # so its Content-Length is wrong, and it may have swallowed others
                 raise _Broken("damaged_record", "no record follows where it should end")
         except _Broken as broken:
             broken.offset, broken.raw = offset, bytes((taken + self._buffer)[:MAX_RAW_BYTES])
