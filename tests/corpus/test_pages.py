@@ -73,14 +73,15 @@ def table() -> pa.Table:
     )
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.large_binary()])
+@pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int32(), pa.string()), pa.binary(), pa.large_binary()])
 def test_a_parquet_column_of_html_becomes_text(
     tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, kind: pa.DataType
 ) -> None:
     monkeypatch.setattr(parquet, "_BATCH_PAGES", 3)
     monkeypatch.setattr(parquet, "PART_BYTES", 1)
     path = tmp_path / "pool.parquet"
-    content = table().set_column(1, "html", table()["html"].cast(kind))
+    html = table()["html"]
+    content = table().set_column(1, "html", html.dictionary_encode() if "dictionary" in str(kind) else html.cast(kind))
     pq.write_table(content, path, row_group_size=2)
     corpus = assay.read(path, text="html", id="key", extract="resiliparse", max_failed_share=0.5, workspace=workspace)
     found = rows(corpus)

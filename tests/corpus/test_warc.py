@@ -117,6 +117,7 @@ def test_every_record_is_a_document_set_aside_or_counted_as_none(
         record("conversion", "plain é\n".encode(), media_type="text/plain", name="wet"),
         record("response", b"HTTP/1.1 200 OK\r\n\r\n<!doctype html><p>no type given</p>", name="untyped"),
         record("response", b"HTTP/1.1 200 OK\r\n\r\nGIF89a", name="untyped picture"),
+        record("response", http + b"text/css\r\nContent-Encoding: gzip\r\n\r\nnot gzip", name="style"),
         record("response", b"no status line", name="bad"),
         record("conversion", b"\xff", media_type="text/plain", name="not utf8"),
     ]
@@ -129,7 +130,7 @@ def test_every_record_is_a_document_set_aside_or_counted_as_none(
     counts = corpus.manifest.counts
     assert counts["failed"] == {"bad_response": 1, "invalid_utf8": 1}
     assert counts["no_documents"] == {
-        **{"continuation": 1, "metadata": 1, "no_content": 1, "not_html": 4, "request": 1},
+        **{"continuation": 1, "metadata": 1, "no_content": 1, "not_html": 5, "request": 1},
         **{"revisit": 1, "unknown_type": 1, "warcinfo": 1},
     }
     assert counts["documents"] + 2 + sum(counts["no_documents"].values()) == len(records)

@@ -21,7 +21,7 @@ import msgspec
 
 _WARC_HEAD = b"WARC/1.0\r\nWARC-Type: response\r\nContent-Type: application/http\r\nContent-Length: %d\r\n\r\n"
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
-_LOOKS_LIKE_HTML = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title|meta)\b", re.I | re.S)
+_LOOKS_LIKE_HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|title|meta)\b", re.I)
 _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 # A page that could be read so far as to say that it is UTF-16 is not.
 _DECLARATION = re.compile(
@@ -96,6 +96,10 @@ def open_response(message: bytes, max_bytes: int) -> tuple[dict[str, Any], str |
     """({content_type, status}, charset, at most max_bytes + 1 bytes of the body) of an HTTP response.
 
     Transfer and content encodings are undone where they are real; crawlers often keep the header of one they undid.
+    The body of what says that it is no HTML is left alone, and out.
+
+    Raises:
+        OSError: no status line, or a body that is not encoded as the header says.
     """
     from fastwarc.warc import ArchiveIterator
 
@@ -105,6 +109,10 @@ def open_response(message: bytes, max_bytes: int) -> tuple[dict[str, Any], str |
         headers = response.http_headers
         if headers is None or headers.status_code is None:
             raise OSError("no HTTP status line")
+        content_type = response.http_content_type
+        answer = {"content_type": content_type.lower() if content_type else None, "status": headers.status_code}
+        if content_type and answer["content_type"] not in _HTML_TYPES:
+            return answer, None, b""
         try:
             body = response.reader.read(max_bytes + 1)
         except OSError:
@@ -114,8 +122,6 @@ def open_response(message: bytes, max_bytes: int) -> tuple[dict[str, Any], str |
         if decoding != "none" or body.lstrip()[:1] == b"<":
             break
         raise OSError("its body is not encoded as its header says")
-    content_type = response.http_content_type
-    answer = {"content_type": content_type.lower() if content_type else None, "status": headers.status_code}
     return answer, response.http_charset, body
 
 
@@ -195,7 +201,7 @@ EXTRACTORS = {"resiliparse": _resiliparse, "trafilatura": _trafilatura}
 
 
 def _is_html(content_type: str | None, body: bytes) -> bool:
-    return content_type in _HTML_TYPES if content_type else _LOOKS_LIKE_HTML.match(body[:4096]) is not None
+    return content_type in _HTML_TYPES if content_type else _LOOKS_LIKE_HTML.search(body[:1024]) is not None
 
 
 def _aside(reason: str, detail: str) -> dict[str, Any]:

@@ -52,8 +52,10 @@ def extract_column(
     Rows that no text can be had from are left out and added to `failures`.
     """
     column = table["text"]
-    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    pages = [Page(raw, charset="utf-8" if is_text else None) for raw in column.cast(pa.large_binary()).to_pylist()]
+    pages = [
+        Page(value) if isinstance(value, bytes) else Page(value.encode(), charset="utf-8")
+        for value in column.to_pylist()
+    ]
     results = extract_pages(pages, extract)
     numbers = np.asarray(lines, np.int64)
     for page, line, result in zip(pages, numbers, results, strict=True):

@@ -117,12 +117,18 @@ def read_range(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
 
 
 def wrongly_cut(sources: Sequence[Source], results: Sequence[dict[str, Any]]) -> dict[int, Source]:
-    """The first range of each file that does not begin where the one before it ended, as it is to be read again."""
+    """The ranges that do not begin where the one before them ended, as they are to be read again, by number.
+
+    Those behind one that is to be read again are left for the next look, unless it is sure to be empty.
+    """
     again: dict[int, Source] = {}
-    for k in range(1, len(sources)):
-        before, source, reached = sources[k - 1], sources[k], results[k - 1]["reached"]
-        if before.path == source.path and results[k]["first"] != reached and k - 1 not in again:
-            again[k] = source._replace(start=reached, is_start=True)
+    expected: int | None = None
+    for k, (source, result) in enumerate(zip(sources, results, strict=True)):
+        if k == 0 or sources[k - 1].path != source.path or result["first"] == expected:
+            expected = result["reached"]
+        elif expected is not None:
+            again[k] = source._replace(start=expected, is_start=True)
+            expected = expected if source.end is not None and expected >= source.end else None
     return again
 
 
