@@ -22,7 +22,9 @@ from tests.corpus.test_jsonl import rows
 from tests.corpus.test_read import tree
 
 PAGE = "<html><head><title>t</title></head><body><main><p>{}</p></main></body></html>"
-FUZZ = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(
+    derandomize=True, deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def record(
