@@ -373,17 +373,20 @@ class _Stream:
         return self._file.seek(0, 2)
 
     def _find_record(self, offset: int) -> int:
-        """A record is believed when another one, or the end of the file, comes where its Content-Length says."""
+        """A record is believed when another one, or the end of the file, comes where its Content-Length says.
+
+        It need not begin a line: what a killed crawler left half written is followed by the next record at once.
+        """
         size = self._file.seek(0, 2)
-        for newline in self._find(b"\n" + _VERSION, max(0, offset - 1)):
-            self._file.seek(newline + 1)
+        for place in self._find(_VERSION, offset):
+            self._file.seek(place)
             header = _HEADER.match(self._file.read(_MAX_HEADER_BYTES))
             length = _parse(header[0]).get("content-length", "") if header else ""
             if header and re.fullmatch(_LENGTH, length):
-                end = newline + 1 + header.end() + int(length)
+                end = place + header.end() + int(length)
                 self._file.seek(min(end, size))
                 if end == size or (end < size and self._file.read(64).lstrip(_PADDING)[:5] in (b"", _VERSION)):
-                    return newline + 1
+                    return place
         return size
 
     def _find(self, mark: bytes, offset: int) -> Iterator[int]:
