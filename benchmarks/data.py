@@ -1,6 +1,18 @@
 """Documents to measure on: the shared pool where a checkout has one, else text of this Python installation."""
 
+import argparse
+import ast
+import email.message
+import gzip
+import inspect
 import json
+import logging
+import pathlib
+import pickle
+import pydoc
+import subprocess
+import typing
+import unittest
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +29,27 @@ def pool_files(folder: Path) -> str:
         return str(_SHARED / "*.jsonl.zst")
     gather(folder)
     return str(folder / POOL)
+
+
+def web_pages() -> list[bytes]:
+    """HTML pages: real ones where a checkout has the shared data, else the documentation of Python's own modules."""
+    folder = _SHARED.parent / "raw" / "html" / "article-extraction-benchmark" / "html"
+    if folder.is_dir():
+        return [gzip.decompress(path.read_bytes()) for path in sorted(folder.glob("*.html.gz"))]
+    modules = (argparse, ast, email.message, inspect, logging, pathlib, pickle, subprocess, typing, unittest)
+    return [pydoc.HTMLDoc().document(module).encode() for module in modules]
+
+
+def warc_file(folder: Path, pages: list[bytes]) -> Path:
+    """A .warc.gz of these pages, a gzip member each, as crawlers write it."""
+    path = folder / "pages.warc.gz"
+    with open(path, "wb") as stream:
+        for k, page in enumerate(pages):
+            body = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + page
+            head = f"WARC-Type: response\r\nWARC-Record-ID: <urn:page:{k}>\r\nContent-Type: application/http\r\n"
+            record = b"WARC/1.0\r\n%bContent-Length: %d\r\n\r\n%b\r\n\r\n" % (head.encode(), len(body), body)
+            stream.write(gzip.compress(record))
+    return path
 
 
 def target_file(folder: Path, pool: str) -> Path:

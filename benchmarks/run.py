@@ -16,17 +16,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import trafilatura
 from data_selection import HashedNgramDSIR
 from tokenizers import Tokenizer
 
 from assay import DSIR, Length, Sample, Top, read, score, select
 from assay.models.tokenizer import BPE
-from benchmarks.data import million_rows, pool_files, some_texts, target_file
+from benchmarks.data import million_rows, pool_files, some_texts, target_file, warc_file, web_pages
 
 RESULTS = Path(__file__).parent / "results.json"
 _RUNS = 5
@@ -152,11 +154,32 @@ def tokenize(folder: Path) -> dict[str, Any]:
     return _rates(megabytes / mine, megabytes / peer, "MB/s, one core", "tokenizers, encode_batch_fast")
 
 
+def extract_html(folder: Path) -> dict[str, Any]:
+    """Pages of a .warc.gz to text in Parquet, against the same pages in memory handed to trafilatura one by one."""
+    pages = web_pages()
+    path = warc_file(folder, pages)
+
+    def ours() -> None:
+        shutil.rmtree(folder / "w", ignore_errors=True)
+        read(path, workspace=folder / "w")
+
+    def theirs() -> None:
+        for page in pages:
+            trafilatura.extract(page)
+
+    with _one_core():
+        mine, peer = _alternate(ours, theirs, 3)
+    megabytes = sum(len(page) for page in pages) / 1e6
+    unit = "MB/s of HTML, one core, .warc.gz to Parquet by resiliparse"
+    return _rates(megabytes / mine, megabytes / peer, unit, f"trafilatura {version('trafilatura')}, extract only")
+
+
 ROWS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "dsir.score": dsir_score,
     "dsir.end_to_end": dsir_end_to_end,
     "select.rescore_1m": select_rescore_1m,
     "tokenize": tokenize,
+    "extract.html": extract_html,
 }
 
 

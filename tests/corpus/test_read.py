@@ -62,7 +62,7 @@ def test_text_files_are_put_together_into_tasks(tmp_path: Path, monkeypatch: pyt
         path = tmp_path / f"{k}.txt"
         path.write_text("x" * 6)
         files.append((path, path.name))
-    assert [len(group.files) for group in textfiles.group(files)] == [2, 2, 2]
+    assert [len(group) for group in textfiles.group(files)] == [2, 2, 2]
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,9 @@ def test_what_a_killed_read_left_half_written_is_removed(tmp_path: Path, monkeyp
     assert corpus.folder == folder and not list(folder.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("name", ["pool.jsonl", "pool.jsonl.gz", "pool.jsonl.zst", "pool.txt", "pool.parquet"])
+@pytest.mark.parametrize(
+    "name", ["pool.jsonl", "pool.jsonl.gz", "pool.jsonl.zst", "pool.txt", "pool.parquet", "pool.html", "pool.warc"]
+)
 def test_a_file_that_is_gone_when_its_turn_comes_is_named(
     tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

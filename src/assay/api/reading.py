@@ -16,17 +16,23 @@ def read(
     text: str = "text",
     id: str | None = None,
     format: str | None = None,
+    extract: str | None = None,
     name: str | None = None,
     max_failed_share: float = 0.0,
     workspace: Workspace | str | Path | None = None,
 ) -> Corpus:
-    """Opens a corpus: Parquet where it lies; JSON lines (plain, .gz, .zst) and folders of text read once into Parquet.
+    """Opens a corpus: Parquet where it lies; all else read once into Parquet.
+
+    That is JSON lines (plain, .gz, .zst), folders of text, HTML files and WARC and WET archives (plain, .gz), of which
+    docs/reading.md says more.
 
     Args:
         files: a path, a folder, a glob ("pool/*.jsonl.zst") or a list of these.
         text: column that holds the text.
         id: column that holds ids; default `id` where there is one, else ids are made from file and line.
-        format: "parquet", "jsonl" or "text"; default by file name.
+        format: "parquet", "jsonl", "text", "html" or "warc"; default by file name.
+        extract: what takes the text from web pages, "resiliparse" (default) or "trafilatura". With Parquet and JSON
+            lines it says that the text column holds HTML.
         name: what the corpus is called in messages and reports; default from the path.
         max_failed_share: share of rows that may be unusable. Such rows are always kept aside in the corpus's failed/
             folder, with file, line and reason; above this share reading stops.
@@ -35,12 +41,14 @@ def read(
     Raises:
         InputError: files missing, unreadable, empty, or with more bad rows than allowed.
         SchemaError: a column missing or of the wrong type.
+        MissingExtraError: web pages, and the extra `html` is not installed.
     """
     return read_corpus(
         files,
         text=text,
         id=id,
         format=format,
+        extract=extract,
         name=name,
         max_failed_share=max_failed_share,
         workspace=Workspace(workspace),

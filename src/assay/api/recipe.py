@@ -41,11 +41,12 @@ class Source:
     text: str = "text"
     id: str | None = None
     format: str | None = None
+    extract: str | None = None
     max_failed_share: float = 0.0
     refine: tuple[Refiner, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("text", "id", "format"):
+        for name in ("text", "id", "format", "extract"):
             if getattr(self, name) is not None or name == "text":
                 check_text(name, getattr(self, name))
         check_number("max_failed_share", self.max_failed_share, "a share from 0 to 1", lambda x: 0 <= x <= 1)

@@ -200,6 +200,7 @@ def _open(source: Source, name: str, workspace: Workspace) -> Corpus:
             id=source.id,
             format=source.format,
             name=name,
+            extract=source.extract,
             max_failed_share=source.max_failed_share,
             workspace=workspace,
         )

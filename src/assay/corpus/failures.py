@@ -13,6 +13,7 @@ from assay.artifacts.manifest import atomic_path
 from assay.errors import InputError
 
 FAILED_FOLDER = "failed"
+MAX_RAW_BYTES = 64 << 10  # what is kept of a page or record that is set aside
 _SHOWN = 3
 
 # Reason -> what is wrong, as a person would say it.
@@ -26,6 +27,14 @@ REASONS = {
     "missing_id": "has no id",
     "duplicate_id": "has an id that came before",
     "truncated_file": "is where the compressed file breaks off",
+    "truncated_record": "is a WARC record that breaks off",
+    "damaged_record": "is no WARC record that can be read",
+    "bad_response": "holds no HTTP response that can be read",
+    "undecodable": "is in no encoding that fits",
+    "page_too_large": "is too large for a page",
+    "nested_too_deep": "has its tags nested too deep",
+    "page_too_costly": "takes too long, or too much memory, to read",
+    "extractor_failed": "made the extractor fail",
     "unreadable_file": "cannot be read",
 }
 
@@ -36,18 +45,24 @@ _SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("detail", pa.string()),
         ("raw", pa.binary()),
+        ("unit", pa.string()),
     ]
 )
 
 
 class Failure(NamedTuple):
-    """One row set aside. `line` counts from 1 (a row number in Parquet; 0 = the file as a whole)."""
+    """One row set aside.
+
+    `line` counts from 1 (a row number in Parquet; 0 = the file as a whole); where `unit` is "byte" it is the offset
+    of a WARC record, or of its gzip member, from 0.
+    """
 
     file: str
     line: int
     reason: str
     detail: str
     raw: bytes
+    unit: str = "line"
 
 
 def write_failures(folder: Path, name: str, failures: list[Failure]) -> None:
@@ -94,7 +109,8 @@ def check_failed_share(
 
 def describe(failure: Failure) -> str:
     """ "pool.jsonl, line 17: is not JSON (trailing characters)"."""
-    place = failure.file if failure.line == 0 else f"{failure.file}, line {failure.line:,}"
+    is_file = failure.line == 0 and failure.unit == "line"
+    place = failure.file if is_file else f"{failure.file}, {failure.unit} {failure.line:,}"
     return f"{place}: {REASONS[failure.reason]}" + (f" ({failure.detail})" if failure.detail else "")
 
 

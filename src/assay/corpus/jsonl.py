@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from assay.corpus.failures import Failure, write_failures
+from assay.corpus.pages import extract_column
 from assay.corpus.parts import PartWriter, renamed
 
 RANGE_BYTES = 64 << 20
@@ -40,7 +41,10 @@ _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 class Source(NamedTuple):
-    """A byte range of one JSONL file and how to read it. `first_line` is the number of its first line, from 1."""
+    """A byte range of one JSONL file and how to read it.
+
+    `first_line` is the number of its first line, from 1. `extract`: what takes text from the HTML in its text column.
+    """
 
     path: Path
     label: str
@@ -49,6 +53,7 @@ class Source(NamedTuple):
     first_line: int
     text_key: str
     id_key: str | None
+    extract: str | None = None
 
 
 def cut(path: Path) -> list[tuple[int, int | None, int]]:
@@ -87,16 +92,19 @@ def read_range(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
         bounds = _line_bounds(block)
         num_lines = len(bounds) + 1
         table = _parse_flat(block, line, bounds, source)
-        numbers: Sequence[int] = range(line, line + num_lines)
+        numbers: Sequence[int] | np.ndarray = range(line, line + num_lines)
         if table is None:
             documents = list(_decode(block, line, source, failures))
             numbers = [number for number, _ in documents]
             table = _to_table([row for _, row in documents], numbers, source)
         line += num_lines
+        if source.extract is not None:
+            table, numbers = extract_column(table, numbers, source.label, source.extract, failures)
         if len(table):
             writer.add(table, numbers)
-    if failures and failures[-1].line == _AT_END:
-        failures[-1] = failures[-1]._replace(line=line)
+    failures = sorted(
+        (f if f.line != _AT_END else f._replace(line=line) for f in failures), key=lambda failure: failure.line
+    )
     write_failures(folder, prefix, failures)
     return writer.finish(failures)
 

@@ -13,20 +13,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assay.artifacts.kinds import footer_hash
-from assay.corpus.failures import Failure, write_failures
-from assay.corpus.parts import estimate_tokens
+from assay.artifacts.kinds import as_type, footer_hash
+from assay.corpus.failures import MAX_RAW_BYTES, Failure, write_failures
+from assay.corpus.pages import extract_column
+from assay.corpus.parts import PartWriter, estimate_tokens, renamed
 from assay.errors import InputError, SchemaError, did_you_mean
 from assay.kernels.arrow import utf8
 
 PART_BYTES = 64 << 20
 _BATCH_ROWS = 4096
+_BATCH_PAGES = 256
 _TEXT = ("string", "large_string", "string_view")
-_NOT_AN_ID = ("nested", "binary", "large_binary", "binary_view", "fixed_size_binary")
+_BYTES = ("binary", "large_binary", "binary_view")
+_NOT_AN_ID = ("nested", *_BYTES, "fixed_size_binary")
 
 
 class Source(NamedTuple):
-    """Consecutive row groups of one file. `id_column` is "" where ids are made from file and row."""
+    """Consecutive row groups of one file. `id_column` is "" where ids are made from file and row.
+
+    `extract`: what takes text from the HTML in its text column, which is then not read in place.
+    """
 
     path: Path
     label: str
@@ -34,6 +40,7 @@ class Source(NamedTuple):
     first_row: int
     text_column: str
     id_column: str
+    extract: str | None = None
 
 
 def open_file(path: Path) -> pq.ParquetFile:
@@ -66,7 +73,7 @@ def cut(path: Path) -> list[tuple[tuple[int, ...], int]]:
     return groups
 
 
-def check_columns(path: Path, text: str, id: str | None) -> tuple[str, dict[str, str]]:
+def check_columns(path: Path, text: str, id: str | None, may_be_bytes: bool = False) -> tuple[str, dict[str, str]]:
     """The id column to use ("" = none) and the schema, name to type, of one file.
 
     Raises:
@@ -86,7 +93,7 @@ def check_columns(path: Path, text: str, id: str | None) -> tuple[str, dict[str,
             )
     kind = schema.field(text).type
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not _is_any(value, _TEXT):
+    if not _is_any(value, _TEXT + (_BYTES if may_be_bytes else ())):
         raise SchemaError(f"Column {text!r} of {path} holds {kind}, not strings. Columns: {listed}. Pass text=...")
     id_column = id if id is not None else ("id" if "id" in schema.names and text != "id" else "")
     if id_column and _is_any(kind := schema.field(id_column).type, _NOT_AN_ID):
@@ -103,16 +110,10 @@ def scan(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
     rows = text_bytes = tokens = 0
     columns = [source.text_column] + ([source.id_column] if source.id_column else [])
     for batch in _batches(source, columns):
-        text = batch.column(source.text_column)
-        bad = _bad_values(text, ("null_text", ""))
-        if source.id_column:
-            bad |= _bad_values(batch.column(source.id_column), ("missing_id", "null"))
-        for row, (reason, detail) in sorted(bad.items()):
-            raw = repr(batch.slice(row, 1).to_pydict()).encode() if reason != "invalid_utf8" else b""
-            failures.append(Failure(source.label, source.first_row + rows + row + 1, reason, detail, raw))
-            skip.append(rows + row)
-        data = utf8(text)
-        text_bytes += int(np.delete(np.diff(data.offsets), list(bad)).sum())
+        bad = _bad_rows(batch, source, rows, failures)
+        skip += [rows + row for row in bad]
+        data = utf8(batch.column(source.text_column))
+        text_bytes += int(np.delete(np.diff(data.offsets), bad).sum())
         tokens += estimate_tokens(data)
         rows += len(batch)
     write_failures(folder, prefix, failures)
@@ -131,10 +132,62 @@ def scan(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
     return {"parts": [part] if part["rows"] else [], "estimated_tokens": tokens, "failed": failed}
 
 
-def _batches(source: Source, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def extract_part(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
+    """Takes the text from a column of HTML, and every other column as it is, into parts `prefix-*.parquet`."""
+    writer = PartWriter(folder, prefix, source.label)
+    failures: list[Failure] = []
+    rows = 0
+    for batch in _batches(source, None, _BATCH_PAGES):
+        keep = np.delete(np.arange(len(batch)), _bad_rows(batch, source, rows, failures))
+        lines = source.first_row + rows + keep + 1
+        rows += len(batch)
+        table = _as_documents(pa.Table.from_batches([batch.take(pa.array(keep))]), lines, source)
+        table, lines = extract_column(table, lines, source.label, str(source.extract), failures)
+        if len(table):
+            writer.add(table, lines)
+    failures.sort(key=lambda failure: failure.line)
+    write_failures(folder, prefix, failures)
+    return writer.finish(failures)
+
+
+def _as_documents(table: pa.Table, lines: np.ndarray, source: Source) -> pa.Table:
+    """`table` with `id` and `text` first; columns of types that cannot be named in a manifest become text."""
+    if source.id_column:
+        ids = as_type(table[source.id_column], pa.string())
+    else:
+        ids = pa.array([f"{source.label}:{line - 1}" for line in lines], pa.string())
+    columns = {"id": ids, "text": table[source.text_column]}
+    for name in table.column_names:
+        if name not in (source.text_column, source.id_column):
+            column = table[name]
+            kind = column.type if _has_alias(column.type) else pa.string()
+            columns[renamed(name, source.text_column, source.id_column)] = as_type(column, kind)
+    return pa.table(columns)
+
+
+def _has_alias(kind: pa.DataType) -> bool:
+    try:
+        return pa.type_for_alias(str(kind)) == kind
+    except ValueError:
+        return False
+
+
+def _bad_rows(batch: pa.RecordBatch, source: Source, rows_before: int, failures: list[Failure]) -> list[int]:
+    """Rows of a batch that cannot be documents, each added to `failures`."""
+    bad = _bad_values(batch.column(source.text_column), ("null_text", ""))
+    if source.id_column:
+        bad |= _bad_values(batch.column(source.id_column), ("missing_id", "null"))
+    for row, (reason, detail) in sorted(bad.items()):
+        raw = repr(batch.slice(row, 1).to_pydict()).encode() if reason != "invalid_utf8" else b""
+        line = source.first_row + rows_before + row + 1
+        failures.append(Failure(source.label, line, reason, detail, raw[:MAX_RAW_BYTES]))
+    return sorted(bad)
+
+
+def _batches(source: Source, columns: list[str] | None, batch_rows: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
     with open_file(source.path) as file:
         try:
-            yield from file.iter_batches(_BATCH_ROWS, list(source.row_groups), columns, use_threads=False)
+            yield from file.iter_batches(batch_rows, list(source.row_groups), columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"{source.path}, row groups {source.row_groups[0]} to {source.row_groups[-1]}, cannot be read as "

@@ -36,15 +36,17 @@ class PartWriter:
         self._schema = pa.schema([])
         self._tokens = 0
 
-    def add(self, table: pa.Table, lines: Sequence[int]) -> None:
+    def add(self, table: pa.Table, lines: Sequence[int] | np.ndarray | None) -> None:
         """Adds documents with at least `id` and `text`; `lines` says on which line of its file each stands.
 
-        Where each document is a file of its own, any consecutive numbers will do.
+        Where each document is a file of its own, any consecutive numbers will do. None: the table has a column `offset`
+        that says at which byte.
         """
         data = utf8(table["text"])
         self._tokens += estimate_tokens(data)
         self._pending.append(table)
-        self._pending_lines.append(np.asarray(lines, np.int64))
+        if lines is not None:
+            self._pending_lines.append(np.asarray(lines, np.int64))
         self._pending_bytes += int(data.offsets[-1] - data.offsets[0])
         if self._pending_bytes >= PART_BYTES:
             self._write()
@@ -70,18 +72,18 @@ class PartWriter:
             dictionary = [c for c in table.column_names if c not in ("id", "text", "url")]
             pq.write_table(table, path, compression="lz4", use_dictionary=dictionary, row_group_size=rows_per_group)
             size = path.stat().st_size
-        lines = np.concatenate(self._pending_lines)
-        jumps = np.flatnonzero(np.diff(lines, prepend=lines[0] - 2) != 1)
-        self._parts.append(
-            {
-                "file": name,
-                "rows": len(table),
-                "bytes": size,
-                "text_bytes": self._pending_bytes,
-                "label": self._label,
-                "lines": [[int(row), int(lines[row])] for row in jumps],
-            }
-        )
+        part = {
+            "file": name,
+            "rows": len(table),
+            "bytes": size,
+            "text_bytes": self._pending_bytes,
+            "label": self._label,
+        }
+        if self._pending_lines:
+            lines = np.concatenate(self._pending_lines)
+            jumps = np.flatnonzero(np.diff(lines, prepend=lines[0] - 2) != 1)
+            part["lines"] = [[int(row), int(lines[row])] for row in jumps]
+        self._parts.append(part)
         self._schema = unify_schemas([self._schema, schema])
         self._pending, self._pending_bytes, self._pending_lines = [], 0, []
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +16,10 @@ import pyarrow.compute as pc
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.manifest import Manifest, atomic_path
 from assay.artifacts.workspace import Draft, Workspace
-from assay.corpus import jsonl, parquet, textfiles
+from assay.corpus import jsonl, pages, parquet, textfiles, warc
 from assay.corpus.engine import map_parts
+from assay.corpus.extraction import DEFAULT_EXTRACTOR, EXTRACTORS, extractor_versions
+from assay.corpus.extraction import VERSION as EXTRACTION_VERSION
 from assay.corpus.failures import Failure, check_failed_share, describe, read_failures, write_failures
 from assay.corpus.parts import duplicate_rows, line_of, renamed, unify_schemas
 from assay.errors import InputError, SchemaError, check, check_choice, check_number
@@ -26,11 +28,14 @@ from assay.kernels.hashing import hash_strings
 from assay.progress import note, step
 
 VERSION = 1
-FORMATS = ("parquet", "jsonl", "text")
+FORMATS = ("parquet", "jsonl", "text", "html", "warc")
+_EXTRACTING = ("html", "warc")
 _SUFFIXES = {
     "parquet": (".parquet", ".pq"),
     "jsonl": tuple(s + c for s in (".jsonl", ".ndjson", ".json") for c in ("", ".gz", ".zst", ".zstd")),
-    "text": (".txt", ".md", ".rst", ".text", ".tex", ".html", ".htm", ".py"),
+    "text": (".txt", ".md", ".rst", ".text", ".tex", ".py"),
+    "html": tuple(s + c for s in (".html", ".htm") for c in ("", ".gz")),
+    "warc": tuple(s + c for s in (".warc", ".wet") for c in ("", ".gz")),
 }
 
 
@@ -40,6 +45,7 @@ def read_corpus(
     text: str = "text",
     id: str | None = None,
     format: str | None = None,
+    extract: str | None = None,
     name: str | None = None,
     max_failed_share: float = 0.0,
     workspace: Workspace,
@@ -49,6 +55,7 @@ def read_corpus(
     check(isinstance(text, str) and text != "", "text", text, "the name of a column")
     files = find_files(read, format)
     format = format or _format_of(files)
+    extract = _extractor(extract, format)
     files, empty = _without_empty(files)
     name = name or _name(read)
     labels = _labels(files)
@@ -56,7 +63,9 @@ def read_corpus(
     labels, files = map(list, zip(*sorted(zip(labels, files, strict=True)), strict=True))
     inputs = {label: workspace.file_fingerprint(file) for file, label in zip(files, labels, strict=True)}
     parameters: dict[str, Any] = {"format": format, "text": text, "id": id}
-    if format == "parquet":  # read in place, so the place is part of the question
+    if extract is not None:
+        parameters["extract"] = {"version": EXTRACTION_VERSION, **extractor_versions(extract)}
+    elif format == "parquet":  # read in place, so the place is part of the question
         parameters["folder"] = [str(file.parent.absolute()) for file in files]
     draft = workspace.open_draft("corpus", name, VERSION, parameters, inputs)
     manifest = draft.finished()
@@ -64,7 +73,7 @@ def read_corpus(
         draft.start()
         if empty:
             note(f"{len(empty)} empty file(s) skipped: {', '.join(str(path) for path in empty[:3])}")
-        manifest = _READERS[format](draft, files, labels, text, id, max_failed_share, len(empty))
+        manifest = _READERS[format](_Task(draft, files, labels, text, id, extract, max_failed_share, len(empty)))
     failed = Counter(manifest.counts["failed"])
     corpus = Corpus(draft.folder, manifest)
     check_failed_share(name, corpus.num_documents, failed, draft.folder, max_failed_share)
@@ -115,67 +124,104 @@ def _in_folder(folder: Path, format: str | None) -> list[Path]:
     return known
 
 
-def _read_jsonl(
-    draft: Draft, files: list[Path], labels: list[str], text: str, id: str | None, max_failed_share: float, empty: int
-) -> Manifest:
-    id_key = id if id is not None else ("id" if jsonl.has_id(files, text) else None)
+class _Task(NamedTuple):
+    """What to read and how; see `read_corpus`."""
+
+    draft: Draft
+    files: list[Path]
+    labels: list[str]
+    text: str
+    id: str | None
+    extract: str | None
+    max_failed_share: float
+    num_empty: int
+
+    def labelled(self) -> list[tuple[Path, str]]:
+        """(path, label) of each file."""
+        return list(zip(self.files, self.labels, strict=True))
+
+
+def _read_jsonl(task: _Task) -> Manifest:
+    id_key = task.id if task.id is not None else ("id" if jsonl.has_id(task.files, task.text) else None)
     sources = [
-        jsonl.Source(file, label, *bounds, text_key=text, id_key=id_key)
-        for file, label in zip(files, labels, strict=True)
+        jsonl.Source(file, label, *bounds, text_key=task.text, id_key=id_key, extract=task.extract)
+        for file, label in task.labelled()
         for bounds in jsonl.cut(file)
     ]
     sizes = [(source.end or source.path.stat().st_size) - source.start for source in sources]
-    return _ingest(draft, sources, sizes, jsonl.read_range, max_failed_share, empty)
+    return _ingest(task, sources, sizes, jsonl.read_range)
 
 
-def _read_text(
-    draft: Draft, files: list[Path], labels: list[str], text: str, id: str | None, max_failed_share: float, empty: int
-) -> Manifest:
-    sources = textfiles.group(list(zip(files, labels, strict=True)))
-    sizes = [sum(path.stat().st_size for path, _ in source.files) for source in sources]
-    return _ingest(draft, sources, sizes, textfiles.read_group, max_failed_share, empty)
+def _read_text(task: _Task) -> Manifest:
+    sources = [textfiles.Source(group) for group in textfiles.group(task.labelled())]
+    return _ingest(task, sources, _file_sizes(sources), textfiles.read_group)
 
 
-def _read_parquet(
-    draft: Draft, files: list[Path], labels: list[str], text: str, id: str | None, max_failed_share: float, empty: int
-) -> Manifest:
-    checked = [parquet.check_columns(file, text, id) for file in files]
+def _read_html(task: _Task) -> Manifest:
+    sources = [pages.Source(group, str(task.extract)) for group in textfiles.group(task.labelled())]
+    return _ingest(task, sources, _file_sizes(sources), pages.read_group)
+
+
+def _read_warc(task: _Task) -> Manifest:
+    sources = [
+        warc.Source(file, label, *bounds, extract=str(task.extract))
+        for file, label in task.labelled()
+        for bounds in warc.cut(file)
+    ]
+    sizes = [(source.end or source.path.stat().st_size) - source.start for source in sources]
+    return _ingest(task, sources, sizes, warc.read_range, mend=warc.wrongly_cut)
+
+
+def _read_parquet(task: _Task) -> Manifest:
+    files, text = task.files, task.text
+    checked = [parquet.check_columns(file, text, task.id, may_be_bytes=task.extract is not None) for file in files]
     id_column = checked[0][0]
     for file, (other, _) in zip(files, checked, strict=True):
         if other != id_column:
             raise SchemaError(f"{files[0]} has an 'id' column and {file} has not, or the reverse. Pass id=...")
     sources, sizes = [], []
-    for file, label in zip(files, labels, strict=True):
+    for file, label in task.labelled():
         pieces = parquet.cut(file)
-        sources += [parquet.Source(file, label, groups, row, text, id_column) for groups, row in pieces]
+        sources += [parquet.Source(file, label, *piece, text, id_column, task.extract) for piece in pieces]
         sizes += [file.stat().st_size // max(1, len(pieces))] * len(pieces)
+    if task.extract is not None:
+        return _ingest(task, sources, sizes, parquet.extract_part)
     schema, columns = _place_schema([schema for _, schema in checked], text, id_column)
-    draft.parameters = draft.parameters | {"columns": columns}
-    return _ingest(draft, sources, sizes, parquet.scan, max_failed_share, empty, schema)
+    task.draft.parameters = task.draft.parameters | {"columns": columns}
+    return _ingest(task, sources, sizes, parquet.scan, schema=schema)
 
 
-_READERS: dict[str, Callable[..., Manifest]] = {"parquet": _read_parquet, "jsonl": _read_jsonl, "text": _read_text}
+_READERS: dict[str, Callable[[_Task], Manifest]] = {
+    "parquet": _read_parquet,
+    "jsonl": _read_jsonl,
+    "text": _read_text,
+    "html": _read_html,
+    "warc": _read_warc,
+}
 
 
 def _ingest(
-    draft: Draft,
+    task: _Task,
     sources: Sequence[Any],
     sizes: list[int],
     read: Callable[..., dict[str, Any]],
-    max_failed_share: float,
-    num_empty: int,
+    *,
     schema: dict[str, str] | None = None,
+    mend: Callable[..., dict[int, Any]] | None = None,
 ) -> Manifest:
-    """Runs a reader over its sources, keeping what earlier runs finished, and puts the results together."""
+    """Runs a reader over its sources, keeping what earlier runs finished, and puts the results together.
+
+    `mend` names sources that turn out to have been cut wrongly, as they are to be read again.
+    """
+    draft = task.draft
     started = time.perf_counter()
-    prefixes = [f"part-{k:05d}" for k in range(len(sources))]
-    todo = [k for k, prefix in enumerate(prefixes) if not (draft.folder / f"{prefix}.json").exists()]
-    work = partial(_read_source, read, draft.folder)
-    with step(f"read {draft.name}", sum(sizes[k] for k in todo)) as advance:
-        results = map_parts(work, [(sources[k], prefixes[k]) for k in todo])
-        for k, _ in zip(todo, results, strict=True):
-            advance(sizes[k])
-    done = [json.loads((draft.folder / f"{prefix}.json").read_text()) for prefix in prefixes]
+    done = _read_sources(draft, sources, sizes, read)
+    while mend is not None and (again := mend(sources, done)):
+        sources = [again.get(k, source) for k, source in enumerate(sources)]
+        for k in again:
+            for path in [*draft.folder.glob(f"{_prefix(k)}[.-]*")]:
+                path.unlink()
+        done = _read_sources(draft, sources, sizes, read)
     parts = [part for result in done for part in result["parts"]]
     failed = sum((Counter(result["failed"]) for result in done), Counter())
     num_documents = sum(part["rows"] for part in parts)
@@ -184,16 +230,38 @@ def _ingest(
     failed["duplicate_id"] = _set_duplicates_aside(draft, parts, schema)
     failed = +failed
     num_documents = sum(part["rows"] for part in parts)
-    check_failed_share(draft.name, num_documents, failed, draft.folder, max_failed_share)
+    check_failed_share(draft.name, num_documents, failed, draft.folder, task.max_failed_share)
+    no_documents = sum((Counter(result.get("no_documents", {})) for result in done), Counter())
     if num_documents == 0:
-        raise InputError(f"{draft.name!r} has no documents: every file that `read` names is empty.")
+        raise InputError(_nothing(draft.name, no_documents))
+    counts: dict[str, Any] = {"documents": num_documents, "failed": dict(failed), "empty_files": task.num_empty}
+    if no_documents:
+        counts["no_documents"] = dict(sorted(no_documents.items()))
     return draft.finish(
         schema=schema,
         parts=[part for part in parts if part["rows"]],
-        counts={"documents": num_documents, "failed": dict(failed), "empty_files": num_empty},
+        counts=counts,
         summary={"estimated_tokens": sum(result["estimated_tokens"] for result in done)},
         seconds={"wall": time.perf_counter() - started, "core": sum(result["seconds"] for result in done)},
     )
+
+
+def _read_sources(
+    draft: Draft, sources: Sequence[Any], sizes: list[int], read: Callable[..., dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The result of each source, taken from the folder where it has been read before."""
+    prefixes = [_prefix(k) for k in range(len(sources))]
+    todo = [k for k, prefix in enumerate(prefixes) if not (draft.folder / f"{prefix}.json").exists()]
+    work = partial(_read_source, read, draft.folder)
+    with step(f"read {draft.name}", sum(sizes[k] for k in todo)) as advance:
+        results = map_parts(work, [(sources[k], prefixes[k]) for k in todo])
+        for k, _ in zip(todo, results, strict=True):
+            advance(sizes[k])
+    return [json.loads((draft.folder / f"{prefix}.json").read_text()) for prefix in prefixes]
+
+
+def _prefix(source: int) -> str:
+    return f"part-{source:05d}"
 
 
 def _read_source(read: Callable[..., dict[str, Any]], folder: Path, item: tuple[Any, str]) -> str:
@@ -219,11 +287,15 @@ def _set_duplicates_aside(draft: Draft, parts: list[dict[str, Any]], schema: dic
     for k, rows in enumerate(duplicates):
         if not len(rows):
             continue
-        repeated = corpus.table(k, ["id", "text"]).take(pa.array(rows))
+        at_byte = "lines" not in parts[k] and "first_row" not in parts[k]  # a part of a WARC file
+        columns = ["id", "text", "offset"] if at_byte else ["id", "text"]
+        repeated = corpus.table(k, columns).take(pa.array(rows))
+        offsets = repeated["offset"].to_pylist() if at_byte else [None] * len(rows)
         stored = np.setdiff1d(np.arange(parts[k]["rows"] + len(parts[k].get("skip", []))), parts[k].get("skip", []))
-        for row, name in zip(rows, repeated["id"].to_pylist(), strict=True):
-            line = line_of(parts[k], int(stored[row]))
-            failures.append(Failure(parts[k]["label"], line, "duplicate_id", f"id {name!r}", str(name).encode()))
+        for row, name, offset in zip(rows, repeated["id"].to_pylist(), offsets, strict=True):
+            line, unit = (line_of(parts[k], int(stored[row])), "line") if offset is None else (offset, "byte")
+            detail, raw = f"id {name!r}", str(name).encode()
+            failures.append(Failure(parts[k]["label"], line, "duplicate_id", detail, raw, unit))
         parts[k]["skip"] = sorted({*parts[k].get("skip", []), *(int(stored[row]) for row in rows)})
         parts[k]["rows"] -= len(rows)
         parts[k]["text_bytes"] -= pc.sum(pc.binary_length(repeated["text"])).as_py()
@@ -287,6 +359,27 @@ def _one(name: str, kind: str) -> pa.Schema:
 
 def _kind(path: Path) -> str | None:
     return next((kind for kind, suffixes in _SUFFIXES.items() if path.name.lower().endswith(suffixes)), None)
+
+
+def _extractor(extract: str | None, format: str) -> str | None:
+    """What takes the text from web pages; None where there are none to read."""
+    if extract is None:
+        return DEFAULT_EXTRACTOR if format in _EXTRACTING else None
+    check_choice("extract", extract, EXTRACTORS)
+    way_out = "Leave it out, or pass format='html'."
+    check(format != "text", "extract", extract, "left out when files are read as plain text", way_out)
+    return extract
+
+
+def _file_sizes(sources: Sequence[Any]) -> list[int]:
+    return [sum(path.stat().st_size for path, _ in source.files) for source in sources]
+
+
+def _nothing(name: str, no_documents: Counter[str]) -> str:
+    if not no_documents:
+        return f"{name!r} has no documents: every file that `read` names is empty."
+    listed = ", ".join(f"{count:,} {reason}" for reason, count in no_documents.most_common())
+    return f"{name!r} has no documents: no record is a page ({listed}). Check that `read` names the right files."
 
 
 def _format_of(files: list[Path]) -> str:

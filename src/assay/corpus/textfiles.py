@@ -18,7 +18,7 @@ class Source(NamedTuple):
     files: tuple[tuple[Path, str], ...]
 
 
-def group(files: list[tuple[Path, str]]) -> list[Source]:
+def group(files: list[tuple[Path, str]]) -> list[tuple[tuple[Path, str], ...]]:
     """Files put together, in order, until each group holds about 32 MB."""
     groups: list[list[tuple[Path, str]]] = []
     size = _GROUP_BYTES
@@ -28,7 +28,7 @@ def group(files: list[tuple[Path, str]]) -> list[Source]:
             size = 0
         groups[-1].append(file)
         size += file[0].stat().st_size
-    return [Source(tuple(g)) for g in groups]
+    return [tuple(g) for g in groups]
 
 
 def read_group(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
