@@ -10,7 +10,7 @@ from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens
 from assay.errors import AssayError
 from assay.proxy.ngram import NGram
-from assay.scorers import DSIR, Length, Overlap
+from assay.scorers import DSIR, Exact, Length, MinHash, Overlap, Repeats, Substrings
 from assay.selection.policies import Quota, Sample, Threshold, Top, Uniform
 
 __version__ = "0.1.0"
@@ -21,14 +21,18 @@ __all__ = [
     "AssayError",
     "Comparison",
     "Corpus",
+    "Exact",
     "Length",
+    "MinHash",
     "NGram",
     "Overlap",
     "Quota",
     "Recipe",
+    "Repeats",
     "Sample",
     "Scores",
     "Selection",
+    "Substrings",
     "Threshold",
     "Tokens",
     "Top",
