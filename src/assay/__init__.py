@@ -1,6 +1,7 @@
 """Assay finds out what training data is worth."""
 
 from assay.api.comparing import compare
+from assay.api.duplicates import duplicates
 from assay.api.reading import read, write
 from assay.api.recipe import Arm, Recipe
 from assay.api.scoring import score
@@ -38,6 +39,7 @@ __all__ = [
     "Top",
     "Uniform",
     "compare",
+    "duplicates",
     "read",
     "score",
     "select",
