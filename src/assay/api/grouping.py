@@ -188,9 +188,11 @@ def _unite(work: Path, num_partitions: int) -> np.ndarray:
     cluster's representative starts [3, documents] int64, by the first.
     """
     paths = [work / f"pairs-{p:05d}.npy" for p in range(num_partitions)]
-    nodes = np.empty(0, np.int64)
+    nodes, pending = np.empty(0, np.int64), [np.empty(0, np.int64)]
     for path in paths:
-        nodes = np.union1d(nodes, np.load(path))
+        pending.append(np.unique(np.load(path)))
+        if sum(map(len, pending)) >= len(nodes) or path == paths[-1]:  # seldom, or the work grows with its square
+            nodes, pending = np.unique(np.concatenate((nodes, *pending))), []
     parents = np.arange(len(nodes))
     for path in paths:
         pairs = np.load(path)

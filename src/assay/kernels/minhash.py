@@ -179,6 +179,37 @@ def _is_alike(packed, leader, other, slots, stamp, mask, threshold):
 
 
 @njit(nogil=True, cache=True)
+def _link_bucket(members, packed, threshold, max_leaders, slots, stamp, pairs):
+    """Fills `pairs` with those of one bucket; see `link`. Returns how many, the table, and its last stamp."""
+    parents = np.arange(len(members)).astype(np.int32)
+    has_led = np.zeros(len(members), np.bool_)
+    num_leaders = 0
+    num_pairs = 0
+    for one in range(len(members)):
+        if num_pairs == len(members) - 1 or num_leaders == max_leaders:  # all are one tree
+            break
+        if parents[one] != one and len(members) > max_leaders:
+            continue
+        leader = members[one]
+        if len(slots) < 4 * np.int64(packed[leader]):  # the power of two that `_fill` takes is below that
+            slots = np.zeros(8 * np.int64(packed[leader]), np.uint64)
+            stamp = np.uint64(0)
+        stamp += np.uint64(1)
+        mask = _fill(packed, leader, slots, stamp)
+        has_led[one] = True
+        num_leaders += 1
+        for two in range(len(members)):
+            if has_led[two] or root_of(parents, two) == root_of(parents, one):
+                continue
+            if _is_alike(packed, leader, members[two], slots, stamp, mask, threshold):
+                a, b = root_of(parents, one), root_of(parents, two)
+                parents[max(a, b)] = min(a, b)
+                pairs[num_pairs, 0], pairs[num_pairs, 1] = leader, members[two]
+                num_pairs += 1
+    return num_pairs, slots, stamp
+
+
+@njit(nogil=True, cache=True)
 def link(buckets, starts, packed, threshold, max_leaders):
     """Pairs of documents that share a bucket and are alike, enough of them to connect all that are.
 
@@ -201,34 +232,6 @@ def link(buckets, starts, packed, threshold, max_leaders):
     stamp = np.uint64(0)
     for bucket in range(len(starts) - 1):
         members = buckets[starts[bucket] : starts[bucket + 1]]
-        parents = np.arange(len(members)).astype(np.int32)
-        has_led = np.zeros(len(members), np.bool_)
-        num_leaders = 0
-        num_trees = len(members)
-        for one in range(len(members)):
-            if num_trees == 1 or num_leaders == max_leaders:
-                break
-            if parents[one] != one and len(members) > max_leaders:
-                continue
-            leader = members[one]
-            if len(slots) < 2 * np.int64(packed[leader]):
-                size = len(slots)
-                while size < 2 * np.int64(packed[leader]):
-                    size *= 2
-                slots = np.zeros(size, np.uint64)
-                stamp = np.uint64(0)
-            stamp += np.uint64(1)
-            mask = _fill(packed, leader, slots, stamp)
-            has_led[one] = True
-            num_leaders += 1
-            for two in range(len(members)):
-                if has_led[two] or root_of(parents, two) == root_of(parents, one):
-                    continue
-                if _is_alike(packed, leader, members[two], slots, stamp, mask, threshold):
-                    a, b = root_of(parents, one), root_of(parents, two)
-                    parents[max(a, b)] = min(a, b)
-                    num_trees -= 1
-                    pairs[num_pairs, 0] = leader
-                    pairs[num_pairs, 1] = members[two]
-                    num_pairs += 1
+        found, slots, stamp = _link_bucket(members, packed, threshold, max_leaders, slots, stamp, pairs[num_pairs:])
+        num_pairs += found
     return pairs[:num_pairs]

@@ -123,8 +123,7 @@ class MinHash(Linking):
         documents, groups = records[is_shared, 1].astype(np.int64), groups[is_shared]
         by_bucket = np.lexsort((documents, orders(packed, documents), groups))
         starts = np.concatenate(([0], np.flatnonzero(np.diff(groups[by_bucket])) + 1, [len(groups)]))
-        pairs = link(documents[by_bucket], starts, packed, float(self.threshold), MAX_LEADERS)
-        return np.unique(pairs, axis=0)
+        return link(documents[by_bucket], starts, packed, float(self.threshold), MAX_LEADERS)
 
 
 def found_with_probability(similarity: float, bands: int, rows: int) -> float:
