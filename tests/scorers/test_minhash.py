@@ -195,3 +195,26 @@ def test_without_threshold_whatever_shares_a_band_is_linked(make_corpus: Callabl
     scores = assay.score(corpus, scorer, workspace=corpus.folder.parent)
     sizes = [len(part) for part in components(len(texts), candidates(scorer, texts))]
     assert scores.manifest.summary["clusters"] == len(sizes)
+
+
+def test_a_large_family_is_connected_as_brute_force_connects_it() -> None:
+    """300 edits of one text in one bucket, four times as many as leaders; most pairs are just below the threshold."""
+    rng = np.random.default_rng(8)
+    base = [f"b{k}" for k in range(80)]
+    texts = []
+    for k in range(300):
+        edited = list(base)
+        for at in rng.integers(0, 80, rng.integers(1, 9)):
+            edited[at] = f"e{k}x{at}"
+        texts.append(" ".join(edited))
+    sets = [shingles_of(text, 2) for text in texts]
+    similarities = {(a, b): jaccard(sets[a], sets[b]) for a, b in itertools.combinations(range(300), 2)}
+    for threshold in (0.8, 0.85, 0.9):
+        pairs = {pair for pair, j in similarities.items() if j >= threshold}
+        expected = components(300, pairs)
+        assert 1 < len(expected) < 290
+        order = rng.permutation(300).astype(np.uint64)
+        found = linked(texts, threshold, order)
+        alone = sum(len(part) == 1 for part in found) - sum(len(part) == 1 for part in expected)
+        assert all(any(part <= whole for whole in expected) for part in found)
+        print(threshold, len(expected), len(found), alone, len(pairs))
