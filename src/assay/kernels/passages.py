@@ -51,6 +51,8 @@ def normalised_text_keys(data, offsets, tables):
         i, end = offsets[row], offsets[row + 1]
         has_words = False
         is_after_space = False
+        value = np.uint64(0)
+        room = 3  # characters that still fit into `value`, 21 bits each
         while i < end:
             entry = tables.ascii[data[np.uint64(i)]]
             kind = np.uint8(entry >> 8)
@@ -61,13 +63,17 @@ def normalised_text_keys(data, offsets, tables):
                 kind = tables.classes[np.uint64(code)]
                 letter = np.uint64(tables.lower[np.uint64(code)])
             if kind == WORD:
-                if is_after_space and has_words:
-                    letter |= np.uint64(1 << 32)
-                one, other = _absorb(one, other, letter)
+                for k in range(0 if is_after_space and has_words else 1, 2):
+                    value = (value << np.uint64(21)) | (np.uint64(32) if k == 0 else letter)
+                    room -= 1
+                    if room == 0:
+                        one, other = _absorb(one, other, value)
+                        value, room = np.uint64(0), 3
                 has_words = True
                 is_after_space = False
             is_after_space |= kind == SPACE
             i += width
+        one, other = _absorb(one, other, value)
         if has_words:
             keys[row, 0], keys[row, 1] = one, other
         else:

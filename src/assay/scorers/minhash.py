@@ -10,8 +10,8 @@ a band with probability 1 - (1 - J^rows)^bands. Those that do are compared by th
 `threshold` make the cluster together with whatever they are paired with in turn. (Two different runs share a hash once
 in 4 * 10^9: that lifts J by less than one part in a thousand for texts below a million words.)
 
-In a bucket of more than 64 documents each is compared with 64 leaders at most, so that a million copies of a page cost
-a million comparisons; pairs that only a comparison of two others would show may be missed there.
+In a bucket of more than 256 documents each is compared with 256 leaders at most, so that a million copies of a page
+cost a million comparisons; a document there that is alike to none of the leaders is not found by this band.
 
 What differs from FineWeb's code: candidates are checked (`threshold=0` with `bands` and `rows` does without), and 32
 bits of hash instead of 64.
@@ -23,6 +23,7 @@ compared is mapped from disk, where free memory helps. When not to use: for lang
 "words" here are whole clauses; for texts that share passages, see `substrings`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -40,9 +41,10 @@ from assay.kernels.words import word_windows
 from assay.scorers.base import Column
 from assay.scorers.grouping import Linking, cluster_columns
 
-MAX_LEADERS = 64
+MAX_LEADERS = 256
 _MIN_RECALL = 0.9
 _MAX_HASHES = 4096
+_SLICE_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +114,17 @@ class MinHash(Linking):
     def sketch(self, batch: pa.RecordBatch, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         text = utf8(batch.column("text"))
         bands, rows = self.shape()
-        hashes, starts = word_windows(text.data, text.offsets, self.ngrams, tables())
-        shingles, starts = distinct_shingles(hashes, starts)
-        keys = band_keys(signatures(shingles, starts, *_permutations(bands * rows)), bands, rows)
-        return keys, *pack(shingles, starts, order)
+        keys, packed, places = [np.empty((0, bands), np.uint64)], [np.empty(0, np.uint32)], [np.empty(0, np.int64)]
+        position = 0
+        for first, end in _slices(text.offsets):
+            hashes, starts = word_windows(text.data, text.offsets[first : end + 1], self.ngrams, tables())
+            shingles, starts = distinct_shingles(hashes, starts)
+            keys.append(band_keys(signatures(shingles, starts, *_permutations(bands * rows)), bands, rows))
+            some, at = pack(shingles, starts, order[first:end])
+            places.append(np.where(at < 0, at, at + position))
+            packed.append(some)
+            position += len(some)
+        return np.concatenate(keys), np.concatenate(packed), np.concatenate(places)
 
     def link(self, records: np.ndarray, packed: np.ndarray) -> np.ndarray:
         groups, num_groups = equal_keys(records, 1)
@@ -133,6 +142,15 @@ def found_with_probability(similarity: float, bands: int, rows: int) -> float:
     0.924
     """
     return 1 - (1 - similarity**rows) ** bands
+
+
+def _slices(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
+    """First and end of runs of documents of about 256 kB, whose hashes stay in the processor's cache."""
+    first, num = 0, len(offsets) - 1
+    while first < num:
+        end = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _SLICE_BYTES)))
+        yield first, min(end, num)
+        first = end
 
 
 @cache
