@@ -1,5 +1,7 @@
 """The largest clusters of duplicates, as data and as `assay show duplicates` prints them."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from io import StringIO
 
@@ -93,6 +95,16 @@ def test_show_prints_the_last_or_the_named_scores(pool: Corpus) -> None:
         printed(space, "nix")
     with pytest.raises(ArtifactError, match="'exact' can only follow 'duplicates'"):
         show("minhash", space, "exact")
+
+
+def test_the_command_line_shows_them(pool: Corpus) -> None:
+    space = pool.folder.parent
+    assay.score(pool, "minhash", workspace=space)
+    command = [sys.executable, "-m", "assay.cli", "show", "duplicates", "minhash", "--workspace", str(space)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert "29 documents in 22 clusters, 7 could go" in " ".join(run.stdout.split())
+    assert "first" in run.stdout
 
 
 def test_no_duplicates_is_said(make_corpus: Callable[..., Corpus]) -> None:

@@ -16,7 +16,7 @@ cost a million comparisons; a document there that is alike to none of the leader
 What differs from FineWeb's code: candidates are checked (`threshold=0` with `bands` and `rows` does without), and 32
 bits of hash instead of 64.
 
-Cost: about 130 MB/s and core to sketch; then a comparison takes some microseconds, mostly waiting for memory. On disk
+Cost: about 150 MB/s and core to sketch; then a comparison takes some microseconds, mostly waiting for memory. On disk
 while it runs: 16 bytes a band and document, and 4 bytes a word. In memory: one partition, about 32 MB of records (or
 the largest bucket, 16 bytes a document), and about 40 bytes for each document that has a near duplicate; what is
 compared is mapped from disk, where free memory helps. When not to use: for languages written without spaces, whose

@@ -7,7 +7,7 @@ A line counts without white space at its ends, as it is otherwise; a paragraph i
 between. Both count only from `min_characters` on. Lines are equal when 64-bit hashes of them are: among 10^9 different
 lines, 3 in 100 corpora have one pair that only seems equal.
 
-Cost: two passes over the pool, about 250 MB/s and core each. On disk 16 bytes a line while it runs, in memory one
+Cost: two passes over the pool, about 300 MB/s and core each. On disk 16 bytes a line while it runs, in memory one
 partition, about 32 MB of records, or all places of the most frequent line where those are more: 16 bytes each.
 """
 

@@ -8,7 +8,7 @@ repeated runs cover, and windows are found by hashing, out of core. Windows are 
 What differs: words instead of tokens, in lower case and without punctuation between them (as `overlap`); elsewhere
 includes another place of the same document; documents are scored, not cut up.
 
-Cost: two passes over the pool, about 120 MB/s and core each, and on disk 16 bytes a word while it runs, about three
+Cost: two passes over the pool, about 200 MB/s and core each, and on disk 16 bytes a word while it runs, about three
 times the text. In memory one partition, about 32 MB of records, or all places of the most frequent window where those
 are more: 16 bytes each.
 """
