@@ -5,7 +5,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from assay.kernels.grouping import by_partition, connect, equal_keys, least_in_group, roots
+from assay.kernels.grouping import by_partition, connect, equal_keys, least_in_group, roots, take_records
 
 
 @pytest.mark.parametrize("num_partitions", [1, 2, 7, 4096])
@@ -17,6 +17,7 @@ def test_partitions_are_complete_stable_and_by_key(num_partitions: int) -> None:
     expected = [(int(key) >> 32) * num_partitions >> 32 for key in keys[:, 0]]
     for p in range(num_partitions):
         assert order[starts[p] : starts[p + 1]].tolist() == [i for i in range(5000) if expected[i] == p]
+    assert take_records(keys, order).tolist() == keys[order].tolist()
 
 
 def test_no_records_are_no_trouble() -> None:

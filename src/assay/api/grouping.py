@@ -21,7 +21,7 @@ from assay.artifacts.manifest import Manifest, atomic_path
 from assay.artifacts.workspace import Draft, make_folder
 from assay.corpus.engine import map_parts
 from assay.kernels.arrow import masked, utf8
-from assay.kernels.grouping import by_partition, connect, least_in_group, roots
+from assay.kernels.grouping import by_partition, connect, least_in_group, roots, take_records
 from assay.kernels.hashing import hash_strings
 from assay.kernels.minhash import orders
 from assay.progress import step
@@ -232,7 +232,7 @@ def _write_records(work: Path, num_partitions: int, part: int, make: Callable[[]
     def write() -> np.ndarray:
         records = make()
         order, starts = by_partition(records, num_partitions)
-        _save(work / f"records-{part:05d}.npy", records[order])
+        _save(work / f"records-{part:05d}.npy", take_records(records, order))
         return starts
 
     _once(work / f"starts-{part:05d}.npy", write)

@@ -32,7 +32,7 @@ def score(
     """Scores every document of `corpus`; finds the scores again when the same were computed before.
 
     Args:
-        scorer: a scorer with its parameters, or the name of one to take as it is ("dsir").
+        scorer: a scorer or grouping with its parameters, or the name of one to take as it is ("dsir", "minhash").
         target: documents of the kind wanted, or several targets by name; needed by target-aware scorers only.
         workspace: where artifacts are kept; default `.assay` here.
 

@@ -32,6 +32,16 @@ def by_partition(keys, num_partitions):
 
 
 @njit(nogil=True, cache=True)
+def take_records(records, order):
+    """Records in another order [records, words]; numpy's own indexing takes four times as long."""
+    taken = np.empty((len(order), records.shape[1]), records.dtype)
+    for i in range(len(order)):
+        for k in range(records.shape[1]):
+            taken[i, k] = records[order[i], k]
+    return taken
+
+
+@njit(nogil=True, cache=True)
 def equal_keys(records, width):
     """Numbers records so that those with the same key, their first `width` words, have the same number.
 
