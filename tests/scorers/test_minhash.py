@@ -51,7 +51,7 @@ def candidates(scorer: MinHash, texts: list[str]) -> Pairs:
     return {pair for rows in buckets.values() for pair in itertools.combinations(rows, 2)}
 
 
-@pytest.mark.parametrize(("bands", "rows"), [(14, 8), (20, 5), (9, 13)])
+@pytest.mark.parametrize(("bands", "rows"), [(14, 8), (20, 5)])
 def test_pairs_are_found_as_often_as_the_s_curve_says(bands: int, rows: int) -> None:
     """6,000 pairs in ten classes of J; each class within 4 standard errors, all together within 3."""
     texts, similarities = planted(6000, seed=bands)

@@ -35,6 +35,18 @@ _NULL, _ALONE = -2, -1  # instead of where a document starts: its text is null, 
 
 def run_grouping(draft: Draft, corpus: Corpus, method: Grouping) -> Manifest:
     """Makes the scores artifact of a grouping, or what an interrupted run left to make of it."""
+    try:
+        manifest = _run(draft, corpus, method)
+    except FileNotFoundError:  # another process made the same artifact, and has cleared up
+        done = draft.finished()
+        if done is None:
+            raise
+        return done
+    shutil.rmtree(draft.folder / _WORK, ignore_errors=True)
+    return manifest
+
+
+def _run(draft: Draft, corpus: Corpus, method: Grouping) -> Manifest:
     started = time.perf_counter()
     draft.start()
     work = draft.folder / _WORK
@@ -47,8 +59,6 @@ def run_grouping(draft: Draft, corpus: Corpus, method: Grouping) -> Manifest:
         assert isinstance(method, Linking)
         make = _linked(corpus, method, work, amounts)
     entries, figures, types = build_parts(draft, partial(_as_part, make, schema), amounts, f"score {method.name}")
-    core = sum(read_seconds(work).values()) + sum(f["seconds"] for f in figures)
-    shutil.rmtree(work)
     summary = {"clusters": sum(f["representatives"] for f in figures)} if "representatives" in figures[0] else {}
     return draft.finish(
         schema=types,
@@ -58,7 +68,10 @@ def run_grouping(draft: Draft, corpus: Corpus, method: Grouping) -> Manifest:
             "nulls": {name: sum(f["nulls"][name] for f in figures) for name in schema.names},
         },
         summary=summary,
-        seconds={"wall": time.perf_counter() - started, "core": core},
+        seconds={
+            "wall": time.perf_counter() - started,
+            "core": sum(read_seconds(work).values()) + sum(f["seconds"] for f in figures),
+        },
     )
 
 
