@@ -66,7 +66,7 @@ def test_kills_and_a_rerun_give_the_same_bytes(
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert len(expected[0]) == 24 and scores(tmp_path) == expected[0]
-    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".tmp", ".npy", ".u32")]
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".tmp", ".npy", ".u32", ".u64")]
 
 
 @pytest.mark.slow

@@ -1,8 +1,9 @@
 """Groupings run out of core: a map over parts, a map over partitions, and back to the parts.
 
 What passes between the maps lies in files of the artifact's folder until its parts are written. Each file is whole or
-not there, so an interrupted run goes on where it stopped. On the driver: 8 bytes for each part and partition, and for
-`Linking` about 40 bytes for each document that has a near duplicate; nothing else grows with the documents.
+not there, so an interrupted run goes on where it stopped. In memory: the records
+of a batch of 16 MB of text, or one partition, for each worker; on the driver 8 bytes for each batch and partition, and
+for `Linking` about 40 bytes for each document that has a near duplicate. Nothing else grows with the documents.
 """
 
 import shutil
@@ -112,25 +113,27 @@ def _matched(
 
 
 def _write_matching(corpus: Corpus, method: Matching, work: Path, num_partitions: int, part: int) -> None:
-    def make() -> np.ndarray:
-        batches = corpus.batches(part, ["id", "text"])
-        pieces = [method.records(batch, document_orders(batch))[0] for batch in batches]
-        return np.concatenate(pieces) if pieces else np.empty((0, method.record_words), np.uint64)
-
-    _write_records(work, num_partitions, part, make)
+    batches = corpus.batches(part, ["id", "text"])
+    pieces = (method.records(batch, document_orders(batch))[0] for batch in batches)
+    _write_records(work, num_partitions, part, pieces)
 
 
-def _write_verdicts(method: Matching, work: Path, starts: np.ndarray, partition: int) -> None:
-    _once(work / f"verdicts-{partition:05d}.npy", lambda: method.match(_partition(work, starts, partition)))
+def _write_verdicts(method: Matching, work: Path, starts: list[np.ndarray], partition: int) -> None:
+    _once(
+        work / f"verdicts-{partition:05d}.npy",
+        lambda: method.match(_partition(work, starts, method.record_words, partition)),
+    )
 
 
 def _score_matching(
-    corpus: Corpus, method: Matching, work: Path, starts: np.ndarray, part: int
+    corpus: Corpus, method: Matching, work: Path, starts: list[np.ndarray], part: int
 ) -> Iterator[list[pa.Array]]:
     """Takes each record's verdict from where its partition has it: records of a partition keep their order."""
-    num_partitions = starts.shape[1] - 1
+    num_partitions = starts[part].shape[1] - 1
     verdicts = [np.load(work / f"verdicts-{p:05d}.npy", mmap_mode="r") for p in range(num_partitions)]
-    following = np.diff(starts[:part], axis=1).sum(axis=0)
+    following = np.zeros(num_partitions, np.int64)
+    for before in starts[:part]:
+        following += np.diff(before, axis=1).sum(axis=0)
     for batch in corpus.batches(part, ["id", "text"]):
         records, details = method.records(batch, document_orders(batch))
         order, ends = by_partition(records, num_partitions)
@@ -169,9 +172,9 @@ def _linked(
 def _write_linking(
     corpus: Corpus, method: Linking, work: Path, num_partitions: int, bases: np.ndarray, part: int
 ) -> None:
-    def make() -> np.ndarray:
+    def pieces() -> Iterator[np.ndarray]:
         position = int(bases[part])
-        records, documents = [np.empty((0, 2), np.uint64)], [np.empty((2, 0), np.int64)]
+        documents = [np.empty((2, 0), np.int64)]
         with open(work / "packed.u32", "r+b") as stream:
             stream.seek(position * 4)
             for batch in corpus.batches(part, ["id", "text"]):
@@ -182,18 +185,20 @@ def _write_linking(
                 position += len(packed)
                 assert position <= bases[part + 1], "documents are larger than `most_words`"
                 packed.tofile(stream)
+                alone = np.where(utf8(batch.column("text")).is_valid, _ALONE, _NULL)
+                documents.append(np.stack((np.where(has_any, places, alone), order.view(np.int64))))
                 whose = np.repeat(places[has_any].astype(np.uint64), keys.shape[1])
-                records.append(np.column_stack((keys[has_any].ravel(), whose)))
-                places = np.where(utf8(batch.column("text")).is_valid, np.where(has_any, places, _ALONE), _NULL)
-                documents.append(np.stack((places, order.view(np.int64))))
+                yield np.column_stack((keys[has_any].ravel(), whose))
         _save(work / f"documents-{part:05d}.npy", np.concatenate(documents, axis=1))
-        return np.concatenate(records)
 
-    _write_records(work, num_partitions, part, make)
+    _write_records(work, num_partitions, part, pieces())
 
 
-def _write_pairs(method: Linking, work: Path, starts: np.ndarray, partition: int) -> None:
-    _once(work / f"pairs-{partition:05d}.npy", lambda: method.link(_partition(work, starts, partition), _packed(work)))
+def _write_pairs(method: Linking, work: Path, starts: list[np.ndarray], partition: int) -> None:
+    _once(
+        work / f"pairs-{partition:05d}.npy",
+        lambda: method.link(_partition(work, starts, method.record_words, partition), _packed(work)),
+    )
 
 
 def _unite(work: Path, num_partitions: int) -> np.ndarray:
@@ -239,29 +244,41 @@ def _num_partitions(method: Grouping, corpus: Corpus) -> int:
     return min(_MAX_PARTITIONS, 1 + expected * method.record_words * 8 // _PARTITION_BYTES)
 
 
-def _write_records(work: Path, num_partitions: int, part: int, make: Callable[[], np.ndarray]) -> None:
-    """Writes the records of a part sorted by partition, then where each partition starts in them."""
+def _write_records(work: Path, num_partitions: int, part: int, batches: Iterator[np.ndarray]) -> None:
+    """Writes the records of a part, sorted by partition batch by batch, then where partitions start."""
 
     def write() -> np.ndarray:
-        records = make()
-        order, starts = by_partition(records, num_partitions)
-        _save(work / f"records-{part:05d}.npy", take_records(records, order))
-        return starts
+        starts = [np.empty((0, num_partitions + 1), np.int64)]
+        position = 0
+        with atomic_path(_records_path(work, part)) as temporary, open(temporary, "wb") as stream:
+            for records in batches:
+                order, ends = by_partition(records, num_partitions)
+                take_records(records, order).tofile(stream)
+                starts.append(ends[np.newaxis] + position)
+                position += len(records)
+        return np.concatenate(starts)
 
     _once(work / f"starts-{part:05d}.npy", write)
 
 
-def _starts(work: Path, num_parts: int) -> np.ndarray:
-    """Where each partition starts in the records of each part [parts, partitions + 1]."""
-    return np.stack([np.load(work / f"starts-{k:05d}.npy") for k in range(num_parts)])
+def _records_path(work: Path, part: int) -> Path:
+    return work / f"records-{part:05d}.u64"
 
 
-def _partition(work: Path, starts: np.ndarray, partition: int) -> np.ndarray:
-    """The records of one partition from all parts, in the order of parts."""
-    ranges = starts[:, partition : partition + 2]
-    return np.concatenate(
-        [np.load(work / f"records-{k:05d}.npy", mmap_mode="r")[a:b] for k, (a, b) in enumerate(ranges)]
-    )
+def _starts(work: Path, num_parts: int) -> list[np.ndarray]:
+    """Per part, where each partition starts in the records of each batch [batches, partitions + 1]."""
+    return [np.load(work / f"starts-{k:05d}.npy") for k in range(num_parts)]
+
+
+def _partition(work: Path, starts: list[np.ndarray], words: int, partition: int) -> np.ndarray:
+    """The records of one partition from all batches, in their order [records, words]."""
+    pieces = [np.empty(0, np.uint64)]
+    for part, ranges in enumerate(starts):
+        with open(_records_path(work, part), "rb") as stream:
+            for first, end in ranges[:, partition : partition + 2].tolist():
+                stream.seek(first * words * 8)
+                pieces.append(np.fromfile(stream, np.uint64, (end - first) * words))
+    return np.concatenate(pieces).reshape(-1, words)
 
 
 def _packed(work: Path) -> np.ndarray:
