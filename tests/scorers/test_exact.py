@@ -1,11 +1,11 @@
 """Exact duplicates against Python's own equality, and against the published count of the shared pool."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -53,9 +53,9 @@ def test_duplicates_of_the_shared_pool_are_those_of_its_table(shared: Path, tmp_
     assert len(rows) == 13
     for name, _ in rows:
         with pa.input_stream(str(shared / "pool" / f"{name}.jsonl.zst"), compression="zstd") as stream:
-            lines = [json.loads(line) for line in stream.read().decode().split("\n") if line]
-        kept = ({"id": row["id"], "text": row["text"].strip(), "file": name} for row in lines)
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+            lines = [msgspec.json.decode(line) for line in stream.read().split(b"\n") if line]
+        kept = [{"id": row["id"], "text": row["text"].strip(), "file": name} for row in lines]
+        (tmp_path / f"{name}.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, kept)) + b"\n")
     corpus = assay.read(str(tmp_path / "*.jsonl"), id="id", workspace=tmp_path / "w")
     scores = assay.score(corpus, Exact(), workspace=tmp_path / "w")
     found: Counter[str] = Counter()
