@@ -18,7 +18,7 @@ check: $(VENV)/.dev
 test: $(VENV)/.dev
 	$(BIN)/pytest
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.run
 
 docs: $(VENV)/.dev
@@ -47,3 +47,8 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/.python
 	@echo "Installing Assay and what its tests need ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@touch $@ $(VENV)/.base
+
+$(VENV)/.bench: $(VENV)/.dev
+	@echo "Installing what benchmarks compare with ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
+	@touch $@

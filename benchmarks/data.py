@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from assay.demo import POOL, gather
 
@@ -90,4 +91,28 @@ def million_rows(folder: Path, num_rows: int = 1_000_000) -> Path:
             stream.writelines(
                 json.dumps({"id": f"{start + k}", "text": " ".join(words[row])}) + "\n" for k, row in enumerate(picks)
             )
+    return path
+
+
+def million_near_duplicates(folder: Path, pool: str, num_rows: int = 1_000_000) -> Path:
+    """A Parquet file of documents of the pool with words replaced: none in a third of them, up to 10 % in the others.
+
+    Each document is drawn at random, so that about eight of a kind come together; `family` says which are.
+    """
+    path = folder / "near.parquet"
+    words = [text.split(" ") for text in some_texts(pool, 1 << 40)]
+    rng = np.random.default_rng(1)
+    schema = pa.schema([("id", pa.string()), ("text", pa.string()), ("family", pa.int32())])
+    with pq.ParquetWriter(path, schema, compression="lz4", use_dictionary=False) as writer:
+        for start in range(0, num_rows, 5_000):
+            families = rng.integers(0, len(words), 5_000)
+            rates = np.maximum(0, rng.uniform(-0.05, 0.1, 5_000))
+            texts = []
+            for family, rate in zip(families, rates, strict=True):
+                edited = list(words[family])
+                for at in rng.integers(0, len(edited), rng.binomial(len(edited), rate)):
+                    edited[at] = f"edit{rng.integers(1 << 30)}"
+                texts.append(" ".join(edited))
+            ids = [f"{start + k}" for k in range(len(texts))]
+            writer.write_table(pa.table([ids, texts, families.astype(np.int32)], schema=schema))
     return path

@@ -1,6 +1,7 @@
 """Assay finds out what training data is worth."""
 
 from assay.api.comparing import compare
+from assay.api.duplicates import duplicates
 from assay.api.reading import read, write
 from assay.api.recipe import Arm, Recipe
 from assay.api.refining import refine
@@ -12,7 +13,7 @@ from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens
 from assay.errors import AssayError
 from assay.proxy.ngram import NGram
 from assay.refiners import C4
-from assay.scorers import DSIR, Heuristics, Length, Overlap
+from assay.scorers import DSIR, Exact, Heuristics, Length, MinHash, Overlap, Repeats, Substrings
 from assay.selection.policies import Quota, Sample, Threshold, Top, Uniform, Unique
 
 __version__ = "0.1.0"
@@ -24,21 +25,26 @@ __all__ = [
     "AssayError",
     "Comparison",
     "Corpus",
+    "Exact",
     "Heuristics",
     "Length",
+    "MinHash",
     "NGram",
     "Overlap",
     "Quota",
     "Recipe",
+    "Repeats",
     "Sample",
     "Scores",
     "Selection",
+    "Substrings",
     "Threshold",
     "Tokens",
     "Top",
     "Uniform",
     "Unique",
     "compare",
+    "duplicates",
     "read",
     "refine",
     "score",

@@ -181,15 +181,20 @@ def write(
 @_reported
 def show(
     thing: Annotated[
-        str | None, typer.Argument(help="A recipe, a folder, or (the start of) a fingerprint.", show_default=False)
+        str | None,
+        typer.Argument(help="A recipe, a folder, (the start of) a fingerprint, or: duplicates.", show_default=False),
+    ] = None,
+    which: Annotated[
+        str | None,
+        typer.Argument(help="After duplicates: exact, minhash, or (the start of) a fingerprint.", show_default=False),
     ] = None,
     workspace: WorkspacePath = None,
 ) -> None:
-    """Show an artifact, a finished comparison, or without argument all artifacts of the workspace."""
+    """Show an artifact, a comparison, the largest clusters of duplicates, or without argument all artifacts."""
     from assay.api.showing import show as run_show
 
     recipe = Path(thing) if thing and thing.endswith((".yaml", ".yml")) else None
-    _out.print(run_show(thing, _space(workspace, recipe)))
+    _out.print(run_show(thing, _space(workspace, recipe), which))
 
 
 def main() -> None:

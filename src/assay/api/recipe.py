@@ -21,7 +21,7 @@ from assay.errors import (
 )
 from assay.proxy.ngram import PROXIES, NGram
 from assay.refiners import REFINERS, Refiner
-from assay.scorers import PREFIXES, SCORERS, Overlap, Scorer
+from assay.scorers import PREFIXES, SCORERS, Method, Overlap
 from assay.selection.budget import Budget
 from assay.selection.expressions import Expression
 from assay.selection.policies import POLICIES, Policy, Uniform
@@ -73,13 +73,13 @@ class Arm:
     select: the policy. where: documents to choose from. max_repeats: how often one may be taken.
     """
 
-    scorer: Scorer | None = None
+    scorer: Method | None = None
     by: str | None = None
     select: Policy = field(default_factory=Uniform)
     where: str | None = None
     max_repeats: int = 1
 
-    def scorers(self) -> list[Scorer]:
+    def scorers(self) -> list[Method]:
         """Every scorer whose columns the arm reads."""
         own = [] if self.scorer is None else [self.scorer]
         texts = [text for text in (self.by, self.where) if text is not None]
@@ -231,7 +231,7 @@ def _arm(content: Any, where: str) -> Arm:
     return arm
 
 
-def _score(content: Any, where: str) -> tuple[Scorer | None, str | None]:
+def _score(content: Any, where: str) -> tuple[Method | None, str | None]:
     """`dsir`, `length.bytes`, any expression, or `{dsir: {...}, by: expression}`."""
     if content is None:
         return None, None
@@ -248,7 +248,7 @@ def _score(content: Any, where: str) -> tuple[Scorer | None, str | None]:
     return scorer, by or _first_column(scorer)
 
 
-def _first_column(scorer: Scorer) -> str:
+def _first_column(scorer: Method) -> str:
     return scorer.columns(("target",))[0].name
 
 

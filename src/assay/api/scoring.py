@@ -10,20 +10,21 @@ import numpy as np
 import pyarrow as pa
 
 from assay.api.build import build_parts, log_seconds, part_bytes, read_seconds
+from assay.api.grouping import clear_work, run_grouping
 from assay.artifacts.kinds import Corpus, Scores, check_corpus
-from assay.artifacts.manifest import atomic_path
-from assay.artifacts.workspace import Workspace
+from assay.artifacts.manifest import Manifest, atomic_path
+from assay.artifacts.workspace import Draft, Workspace
 from assay.corpus.engine import map_parts
 from assay.errors import InvalidParameterError, check, check_choice
 from assay.progress import step
-from assay.scorers import SCORERS, Scorer, State
+from assay.scorers import SCORERS, Grouping, Method, Scorer, State
 
 _STATE = "state.npz"
 
 
 def score(
     corpus: Corpus,
-    scorer: Scorer | str,
+    scorer: Method | str,
     *,
     target: Corpus | Mapping[str, Corpus] | None = None,
     workspace: Workspace | str | Path | None = None,
@@ -31,7 +32,7 @@ def score(
     """Scores every document of `corpus`; finds the scores again when the same were computed before.
 
     Args:
-        scorer: a scorer with its parameters, or the name of one to take as it is ("dsir").
+        scorer: a scorer or grouping with its parameters, or the name of one to take as it is ("dsir", "minhash").
         target: documents of the kind wanted, or several targets by name; needed by target-aware scorers only.
         workspace: where artifacts are kept; default `.assay` here.
 
@@ -42,42 +43,51 @@ def score(
     if isinstance(scorer, str):
         check_choice("scorer", scorer, SCORERS)
         scorer = SCORERS[scorer]()
-    check(isinstance(scorer, Scorer), "scorer", scorer, "a scorer such as DSIR(), or the name of one")
+    check(isinstance(scorer, Method), "scorer", scorer, "a scorer such as DSIR(), or the name of one")
     targets = _targets(scorer, target)
-    names = tuple(targets)
     inputs = {"corpus": corpus.fingerprint} | {f"target.{name}": t.fingerprint for name, t in targets.items()}
     draft = Workspace(workspace).open_draft("scores", scorer.name, scorer.version, scorer.parameters(), inputs)
     manifest = draft.finished()
     if manifest is None:
-        started = time.perf_counter()
-        draft.start()
-        state, fit_seconds = _fitted(scorer, corpus, targets, draft.folder / _STATE)
-        columns = scorer.columns(names)
-        entries, figures, schema = build_parts(
-            draft,
-            partial(_score_part, corpus, scorer, state, pa.schema([(c.name, c.type) for c in columns])),
-            part_bytes(corpus.manifest.parts),
-            f"score {scorer.name}",
-        )
-        summaries = [{key: np.array(value) for key, value in f["summary"].items()} for f in figures]
-        total = reduce(scorer.merge, summaries)
-        manifest = draft.finish(
-            schema=schema,
-            parts=entries,
-            counts={
-                "in": corpus.num_documents,
-                "nulls": {c.name: sum(f["nulls"][c.name] for f in figures) for c in columns},
-            },
-            summary=scorer.summary(total),
-            seconds={
-                "wall": time.perf_counter() - started,
-                "core": fit_seconds + sum(f["seconds"] for f in figures),
-            },
-        )
+        if isinstance(scorer, Grouping):
+            manifest = run_grouping(draft, corpus, scorer)
+        else:
+            assert isinstance(scorer, Scorer)
+            manifest = _run_scorer(draft, corpus, scorer, targets)
+    elif isinstance(scorer, Grouping):
+        clear_work(draft)
     return Scores(draft.folder, manifest)
 
 
-def _targets(scorer: Scorer, target: Corpus | Mapping[str, Corpus] | None) -> dict[str, Corpus]:
+def _run_scorer(draft: Draft, corpus: Corpus, scorer: Scorer, targets: Mapping[str, Corpus]) -> Manifest:
+    started = time.perf_counter()
+    draft.start()
+    state, fit_seconds = _fitted(scorer, corpus, targets, draft.folder / _STATE)
+    columns = scorer.columns(tuple(targets))
+    entries, figures, schema = build_parts(
+        draft,
+        partial(_score_part, corpus, scorer, state, pa.schema([(c.name, c.type) for c in columns])),
+        part_bytes(corpus.manifest.parts),
+        f"score {scorer.name}",
+    )
+    summaries = [{key: np.array(value) for key, value in f["summary"].items()} for f in figures]
+    total = reduce(scorer.merge, summaries)
+    return draft.finish(
+        schema=schema,
+        parts=entries,
+        counts={
+            "in": corpus.num_documents,
+            "nulls": {c.name: sum(f["nulls"][c.name] for f in figures) for c in columns},
+        },
+        summary=scorer.summary(total),
+        seconds={
+            "wall": time.perf_counter() - started,
+            "core": fit_seconds + sum(f["seconds"] for f in figures),
+        },
+    )
+
+
+def _targets(scorer: Method, target: Corpus | Mapping[str, Corpus] | None) -> dict[str, Corpus]:
     if not scorer.needs_target:
         return {}
     if target is None:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from assay.api.duplicates import show_duplicates
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Artifact, Corpus, Export, Run, Scores, Selection, Tokens, human_count
 from assay.artifacts.manifest import MANIFEST, Manifest
@@ -21,17 +23,26 @@ from assay.errors import ArtifactError
 _KINDS: dict[str, type[Artifact]] = {k.kind: k for k in (Comparison, Corpus, Export, Run, Scores, Selection, Tokens)}
 
 
-def show(thing: str | None, workspace: Workspace) -> RenderableType:
-    """A recipe's last comparison, one artifact, or everything in the workspace.
+DUPLICATES = "duplicates"
+
+
+def show(thing: str | None, workspace: Workspace, which: str | None = None) -> RenderableType:
+    """A recipe's last comparison, one artifact, duplicates, or everything in the workspace.
 
     Args:
-        thing: a recipe, a comparison.json, an artifact's folder, (the start of) a fingerprint, or None for a list.
+        thing: a recipe, a comparison.json, an artifact's folder, (the start of) a fingerprint, "duplicates" for the
+            largest clusters of them, or None for a list.
+        which: the scores that duplicates are taken from, see `show_duplicates`.
 
     Raises:
         ArtifactError: there is no such thing.
     """
     if thing is None:
         return _listing(workspace)
+    if which is not None and thing != DUPLICATES:
+        raise ArtifactError(f"`assay show` shows one thing; {which!r} can only follow {DUPLICATES!r}.")
+    if thing == DUPLICATES:
+        return show_duplicates(which, workspace)
     path = Path(thing)
     if path.suffix in (".yaml", ".yml"):
         path = path.parent / "comparison.json"
@@ -81,8 +92,10 @@ def _quantiles(scores: Scores) -> RenderableType:
     for name in ("nulls", "min", "10 %", "median", "90 %", "max"):
         grid.add_column(name, justify="right")
     for name in scores.column_names:
+        if name.endswith(".cluster"):  # numbers that only name
+            continue
         column = scores.to_table([name])[name]
-        values = column.drop_null().to_numpy()
+        values = column.drop_null().cast(pa.float64()).to_numpy()
         points = np.quantile(values, [0, 0.1, 0.5, 0.9, 1]) if len(values) else []
         grid.add_row(name, f"{column.null_count:,}", *(f"{p:,.4g}" for p in points))
     return grid

@@ -216,6 +216,8 @@ class Scores(_Columns):
         facts = {"documents": f"{self.num_rows:,}", "columns": ", ".join(self.column_names)}
         if "effective_sample_size" in self.manifest.summary:
             facts["effective sample size"] = f"{self.manifest.summary['effective_sample_size']:,.1f} documents"
+        if "clusters" in self.manifest.summary:
+            facts["clusters"] = f"{self.manifest.summary['clusters']:,}"
         return facts
 
 

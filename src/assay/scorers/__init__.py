@@ -1,19 +1,44 @@
 """Scorers: methods that give every document numbers. A new one is one file here and one line in the table."""
 
-from assay.scorers.base import Column, Scorer, State
+from assay.scorers.base import Column, Method, Scorer, State
 from assay.scorers.dsir import DSIR
+from assay.scorers.exact import Exact
+from assay.scorers.grouping import Grouping
 from assay.scorers.heuristics import Heuristics
 from assay.scorers.length import Length
+from assay.scorers.minhash import MinHash
 from assay.scorers.overlap import Overlap
+from assay.scorers.repeats import Repeats
+from assay.scorers.substrings import Substrings
 
-SCORERS: dict[str, type[Scorer]] = {
+SCORERS: dict[str, type[Method]] = {
     "dsir": DSIR,
+    "exact": Exact,
     "heuristics": Heuristics,
     "length": Length,
+    "minhash": MinHash,
     "overlap": Overlap,
+    "repeats": Repeats,
+    "substrings": Substrings,
 }
 
 # The scorer behind the first part of a column's name.
 PREFIXES: dict[str, str] = {prefix: name for name, kind in SCORERS.items() for prefix in kind.prefixes or (name,)}
 
-__all__ = ["DSIR", "PREFIXES", "SCORERS", "Column", "Heuristics", "Length", "Overlap", "Scorer", "State"]
+__all__ = [
+    "DSIR",
+    "PREFIXES",
+    "SCORERS",
+    "Column",
+    "Exact",
+    "Grouping",
+    "Heuristics",
+    "Length",
+    "Method",
+    "MinHash",
+    "Overlap",
+    "Repeats",
+    "Scorer",
+    "State",
+    "Substrings",
+]

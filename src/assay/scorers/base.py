@@ -25,25 +25,37 @@ class Column(NamedTuple):
     meaning: str
 
 
-class Scorer(ABC):
-    """A method that gives every document numbers. Concrete scorers are frozen, keyword-only dataclasses.
+class Method(ABC):
+    """Whatever gives every document numbers: a `Scorer`, or a grouping. Concrete ones are frozen dataclasses.
 
     name: what recipes call it, and the first part of its columns' names.
     version: to be raised whenever the same parameters would give other numbers.
-    needs_target: `fit` looks at target documents.
-    reads_pool: `fit` looks at every document of the pool.
+    needs_target: it compares with target documents.
     prefixes: first parts of its columns' names, where they are not its name.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     needs_target: ClassVar[bool] = False
-    reads_pool: ClassVar[bool] = False
     prefixes: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def columns(self, targets: tuple[str, ...]) -> list[Column]:
-        """The columns that `score` returns when fitted to the named targets; the first is *the* score."""
+        """The columns that it gives when there are the named targets; the first is *the* score."""
+
+    def parameters(self) -> dict[str, Any]:
+        """Its parameters, as they go into the fingerprint and the manifest."""
+        return asdict(self)  # type: ignore[call-overload]
+
+
+class Scorer(Method):
+    """A method that is fitted, then gives each document its numbers by itself; parameters are keyword-only.
+
+    needs_target: `fit` looks at target documents.
+    reads_pool: `fit` looks at every document of the pool.
+    """
+
+    reads_pool: ClassVar[bool] = False
 
     @abstractmethod
     def score(self, batch: pa.RecordBatch, state: State) -> list[pa.Array]:
@@ -79,7 +91,3 @@ class Scorer(ABC):
     def summary(self, total: State) -> dict[str, Any]:
         """Figures about all scores, for the manifest and the report."""
         return {}
-
-    def parameters(self) -> dict[str, Any]:
-        """Its parameters, as they go into the fingerprint and the manifest."""
-        return asdict(self)  # type: ignore[call-overload]

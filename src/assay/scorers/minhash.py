@@ -1,0 +1,160 @@
+"""MinHash: clusters of near duplicates, found by locality-sensitive hashing and checked by true Jaccard similarity.
+
+Papers: Broder 1997, "On the resemblance and containment of documents"; bands and rows as in Leskovec, Rajaraman and
+Ullman, "Mining of massive datasets", section 3.4; sizes as in FineWeb (Penedo et al. 2024, arXiv:2406.17557, appendix
+E.1: word 5-grams, 14 bands of 8 rows).
+
+A document is the set of its runs of `ngrams` words, in lower case and without punctuation, each as a 32-bit hash; one
+of fewer words is the one run of all it has, one without words stands alone. Two documents of Jaccard similarity J share
+a band with probability 1 - (1 - J^rows)^bands. Those that do are compared by the whole sets, and pairs of at least
+`threshold` make the cluster together with whatever they are paired with in turn. (Two different runs share a hash once
+in 4 * 10^9: that lifts J by less than one part in a thousand for texts below a million words.)
+
+In a bucket of more than 256 documents each is compared with 256 leaders at most, so that a million copies of a page
+cost a million comparisons; a document there that is alike to none of the leaders is not found by this band.
+
+What differs from FineWeb's code: candidates are checked (`threshold=0` with `bands` and `rows` does without), and 32
+bits of hash instead of 64.
+
+Cost: about 150 MB/s and core to sketch; then a comparison takes some microseconds, mostly waiting for memory. On disk
+while it runs: 16 bytes a band and document, and 4 bytes a word. In memory: one partition, about 32 MB of records (or
+the largest bucket, 16 bytes a document), and about 40 bytes for each document that has a near duplicate; what is
+compared is mapped from disk, where free memory helps. When not to use: for languages written without spaces, whose
+"words" here are whole clauses; for texts that share passages, see `substrings`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from assay.errors import InvalidParameterError, check, check_integer, check_number
+from assay.kernels.arrow import utf8
+from assay.kernels.grouping import equal_keys
+from assay.kernels.hashing import GOLDEN, mix64_array
+from assay.kernels.minhash import HEADER, band_keys, distinct_shingles, link, orders, pack, signatures
+from assay.kernels.unicode import tables
+from assay.kernels.words import word_windows
+from assay.scorers.base import Column
+from assay.scorers.grouping import Linking, cluster_columns
+
+MAX_LEADERS = 256
+_MIN_RECALL = 0.9
+_MAX_HASHES = 4096
+_SLICE_BYTES = 1 << 18
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinHash(Linking):
+    """Clusters of documents that are alike.
+
+    ngrams: words of a shingle.
+    threshold: least Jaccard similarity of two documents that are taken for near duplicates.
+    num_hashes: permutations to use. Of the bands that fit, the longest are taken that still let a pair at the threshold
+        be found with a probability of 0.9: 14 bands of 8 rows for 0.8 and 112.
+    bands, rows: set these instead, both.
+    """
+
+    name: ClassVar[str] = "minhash"
+    version: ClassVar[int] = 1
+    record_words: ClassVar[int] = 2  # the hash of a band, and where the document stands
+
+    ngrams: int = 5
+    threshold: float = 0.8
+    num_hashes: int = 112
+    bands: int | None = None
+    rows: int | None = None
+
+    def __post_init__(self) -> None:
+        check_integer("ngrams", self.ngrams, 1, 1000)
+        check_integer("num_hashes", self.num_hashes, 1, _MAX_HASHES)
+        check((self.bands is None) == (self.rows is None), "rows", self.rows, "given together with `bands`")
+        if self.bands is None:
+            check_number("threshold", self.threshold, "a similarity above 0, at most 1", lambda t: 0 < t <= 1)
+        else:
+            check_number("threshold", self.threshold, "a similarity from 0 to 1", lambda t: 0 <= t <= 1)
+            check_integer("bands", self.bands, 1, _MAX_HASHES)
+            check_integer("rows", self.rows, 1, _MAX_HASHES // self.bands)
+        self.shape()
+
+    def shape(self) -> tuple[int, int]:
+        """(bands, rows).
+
+        Raises:
+            InvalidParameterError: too few hashes for so low a threshold.
+
+        >>> MinHash(threshold=0.8, num_hashes=128).shape()
+        (16, 8)
+        """
+        if self.bands is not None and self.rows is not None:
+            return self.bands, self.rows
+        for rows in range(self.num_hashes, 0, -1):
+            bands = self.num_hashes // rows
+            if found_with_probability(self.threshold, bands, rows) >= _MIN_RECALL:
+                return bands, rows
+        raise InvalidParameterError(
+            f"`num_hashes` (={self.num_hashes}) must be larger for a `threshold` of {self.threshold}: even in bands "
+            f"of one row, pairs at the threshold would be found with a probability below {_MIN_RECALL}."
+        )
+
+    def columns(self, targets: tuple[str, ...] = ()) -> list[Column]:
+        """`minhash.cluster_size` (the score), `minhash.cluster`, `minhash.representative`."""
+        return cluster_columns(self.name, "near duplicates of each other or of others in it")
+
+    def expected_records(self, num_documents: int, num_bytes: int) -> int:
+        return num_documents * self.shape()[0]
+
+    def most_words(self, num_documents: int, num_bytes: int) -> int:
+        # A word takes a byte, and one to part it from the next; there are no more shingles than words.
+        return num_documents * HEADER + (num_bytes + num_documents) // 2
+
+    def sketch(self, batch: pa.RecordBatch, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        text = utf8(batch.column("text"))
+        bands, rows = self.shape()
+        keys, packed, places = [np.empty((0, bands), np.uint64)], [np.empty(0, np.uint32)], [np.empty(0, np.int64)]
+        position = 0
+        for first, end in _slices(text.offsets):
+            hashes, starts = word_windows(text.data, text.offsets[first : end + 1], self.ngrams, tables())
+            shingles, starts = distinct_shingles(hashes, starts)
+            keys.append(band_keys(signatures(shingles, starts, *_permutations(bands * rows)), bands, rows))
+            some, at = pack(shingles, starts, order[first:end])
+            places.append(np.where(at < 0, at, at + position))
+            packed.append(some)
+            position += len(some)
+        return np.concatenate(keys), np.concatenate(packed), np.concatenate(places)
+
+    def link(self, records: np.ndarray, packed: np.ndarray) -> np.ndarray:
+        groups, num_groups = equal_keys(records, 1)
+        is_shared = np.bincount(groups, minlength=num_groups)[groups] > 1
+        documents, groups = records[is_shared, 1].astype(np.int64), groups[is_shared]
+        by_bucket = np.lexsort((documents, orders(packed, documents), groups))
+        starts = np.concatenate(([0], np.flatnonzero(np.diff(groups[by_bucket])) + 1, [len(groups)]))
+        return link(documents[by_bucket], starts, packed, float(self.threshold), MAX_LEADERS)
+
+
+def found_with_probability(similarity: float, bands: int, rows: int) -> float:
+    """1 - (1 - J^rows)^bands: how likely documents of Jaccard similarity J share a band.
+
+    >>> round(found_with_probability(0.8, 14, 8), 3)
+    0.924
+    """
+    return 1 - (1 - similarity**rows) ** bands
+
+
+def _slices(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
+    """First and end of runs of documents of about 256 kB, whose hashes stay in the processor's cache."""
+    first, num = 0, len(offsets) - 1
+    while first < num:
+        end = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _SLICE_BYTES)))
+        yield first, min(end, num)
+        first = end
+
+
+@cache
+def _permutations(num: int) -> tuple[np.ndarray, np.ndarray]:
+    """A (odd) and b of each permutation [num] uint32; the first ones are the same whatever `num`."""
+    mixed = mix64_array(np.arange(1, num + 1, dtype=np.uint64) * GOLDEN)
+    return (mixed >> np.uint64(32)).astype(np.uint32) | np.uint32(1), mixed.astype(np.uint32)

@@ -1,0 +1,99 @@
+"""Groupings on real machines: kills, and two processes that ask the same at once."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import assay
+from tests.conftest import make_documents, write_jsonl
+
+CODE = """
+import sys, assay
+corpus = assay.read(sys.argv[1], id="id", workspace=sys.argv[2])
+for name in ("minhash", "substrings"):
+    assay.score(corpus, name, workspace=sys.argv[2])
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("groupings")
+    rows = make_documents(1500, seed=1, length=200)
+    for k in range(12):
+        again = [{"id": f"{k}-{row['id']}", "text": row["text"] + f" {k // 2}"} for row in rows[k * 50 : k * 50 + 700]]
+        write_jsonl(path / f"f{k:02d}.jsonl", again)  # type: ignore[arg-type]
+    return path
+
+
+def start(folder: Path, workspace: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CODE, str(folder / "*.jsonl"), str(workspace)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def scores(workspace: Path) -> dict[str, bytes]:
+    """Every part of every grouping's scores."""
+    return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in workspace.glob("scores-*/part-*")}
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], float]:
+    workspace = tmp_path_factory.mktemp("uninterrupted")
+    started = time.perf_counter()
+    process = start(folder, workspace)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return scores(workspace), time.perf_counter() - started
+
+
+@pytest.mark.slow
+def test_kills_and_a_rerun_give_the_same_bytes(
+    folder: Path, expected: tuple[dict[str, bytes], float], tmp_path: Path
+) -> None:
+    rng = random.Random(1)
+    for _ in range(2):
+        process = start(folder, tmp_path)
+        time.sleep(rng.uniform(0.4, 0.95) * expected[1])
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    process = start(folder, tmp_path)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert len(expected[0]) == 24 and scores(tmp_path) == expected[0]
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".tmp", ".npy", ".u32", ".u64")]
+
+
+@pytest.mark.slow
+def test_two_at_once_do_no_harm(folder: Path, expected: tuple[dict[str, bytes], float], tmp_path: Path) -> None:
+    processes = [start(folder, tmp_path) for _ in range(3)]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    assert scores(tmp_path) == expected[0]
+
+
+def test_one_who_comes_late_finds_what_the_other_made(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files that pass between the maps are gone in mid-run, because another process has finished with them."""
+    from assay.api import grouping
+
+    corpus = assay.read(str(folder / "f0*.jsonl"), id="id", workspace=tmp_path)
+    real = grouping._write_pairs
+    others: list[assay.Scores] = []
+
+    def overtaken(*arguments: object) -> None:
+        if not others:
+            monkeypatch.setattr(grouping, "_write_pairs", real)
+            others.append(assay.score(corpus, "minhash", workspace=tmp_path))
+        real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(grouping, "_write_pairs", overtaken)
+    mine = assay.score(corpus, "minhash", workspace=tmp_path)
+    assert mine == others[0] and mine.manifest == others[0].manifest
