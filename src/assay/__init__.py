@@ -10,7 +10,7 @@ from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens
 from assay.errors import AssayError
 from assay.proxy.ngram import NGram
-from assay.scorers import DSIR, Length, Overlap
+from assay.scorers import DSIR, Language, Length, Overlap
 from assay.selection.policies import Quota, Sample, Threshold, Top, Uniform
 
 __version__ = "0.1.0"
@@ -21,6 +21,7 @@ __all__ = [
     "AssayError",
     "Comparison",
     "Corpus",
+    "Language",
     "Length",
     "NGram",
     "Overlap",

@@ -70,7 +70,8 @@ class Arm:
         """Every scorer whose columns the arm reads."""
         own = [] if self.scorer is None else [self.scorer]
         texts = [text for text in (self.by, self.where) if text is not None]
-        prefixes = {column.split(".")[0] for text in texts for column in Expression(text).columns if "." in column}
+        columns = {column for text in texts for column in Expression(text).columns} | {self.select.group_by or ""}
+        prefixes = {column.split(".")[0] for column in columns if "." in column}
         own_names = {scorer.name for scorer in own}
         return own + [SCORERS[name]() for name in sorted(prefixes) if name in SCORERS and name not in own_names]
 

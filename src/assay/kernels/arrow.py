@@ -47,3 +47,12 @@ def masked(values: np.ndarray, is_valid: np.ndarray) -> pa.Array:
     if values.dtype.kind == "f":
         is_valid = is_valid & ~np.isnan(values)
     return pa.array(values, mask=None if is_valid.all() else ~is_valid)
+
+
+def from_utf8(data: np.ndarray, offsets: np.ndarray) -> pa.Array:
+    """Large_string array over bytes [bytes] uint8 and offsets [strings + 1] int64, without a copy; no nulls.
+
+    The bytes must be UTF-8: nothing checks them.
+    """
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(offsets, np.int64)), pa.py_buffer(np.ascontiguousarray(data))]
+    return pa.Array.from_buffers(pa.large_string(), len(offsets) - 1, buffers)

@@ -2,13 +2,15 @@
 
 from assay.scorers.base import Column, Scorer, State
 from assay.scorers.dsir import DSIR
+from assay.scorers.language import Language
 from assay.scorers.length import Length
 from assay.scorers.overlap import Overlap
 
 SCORERS: dict[str, type[Scorer]] = {
     "dsir": DSIR,
+    "language": Language,
     "length": Length,
     "overlap": Overlap,
 }
 
-__all__ = ["DSIR", "SCORERS", "Column", "Length", "Overlap", "Scorer", "State"]
+__all__ = ["DSIR", "SCORERS", "Column", "Language", "Length", "Overlap", "Scorer", "State"]
