@@ -91,13 +91,12 @@ class Language(Scorer):
         """
         model = _model()
         text = utf8(batch.column("text"))
-        letters = count_scripts(
-            *(sample := sample_texts(text.data, text.offsets, self.sample_bytes // 3)),
-            model.script_of,
-            len(model.scripts),
+        data, offsets = sample_texts(text.data, text.offsets, self.sample_bytes // 3)
+        letters = count_scripts(data, offsets, model.script_of, len(model.scripts))
+        prepared = utf8(_normalised(from_utf8(data, offsets)))
+        posteriors, num_features = log_posteriors(
+            prepared.data, prepared.offsets, model.rows, model.moves, model.features, model.weights, model.priors
         )
-        prepared = utf8(_normalised(from_utf8(*sample)))
-        posteriors, num_features = log_posteriors(prepared.data, prepared.offsets, *model[1:6])
         has_letters = letters.sum(axis=1) > 0
         known = has_letters & (num_features > 0)
         probabilities = _probabilities(posteriors, np.diff(prepared.offsets), model.labels)
