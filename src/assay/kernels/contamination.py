@@ -22,7 +22,8 @@ class Passages(NamedTuple):
     """What to look for.
 
     starts: where each passage's words start [passages + 1] int64. weights: of each word [words] float32; 0 for one that
-    no kept n-gram covers. totals: summed weight [passages] float32. min_hits: n-grams below which a passage cannot
+    no kept n-gram covers. totals: summed weight [passages] float32. min_share: share of that which must stand in one
+    window of a document [passages] float32. min_hits: n-grams below which a passage cannot
     count [passages] int32. min_run: words in a row that count at any share [passages] int32.
     keys, slots: kept n-grams [keys] uint64 and `hashtable.build` of them. key_starts: where each key's places start
     [keys + 1] int32. places: first word of the n-gram, of each passage in descending order [places] int32.
@@ -32,6 +33,7 @@ class Passages(NamedTuple):
     starts: np.ndarray
     weights: np.ndarray
     totals: np.ndarray
+    min_share: np.ndarray
     min_hits: np.ndarray
     min_run: np.ndarray
     keys: np.ndarray
@@ -95,14 +97,13 @@ def ngram_hashes(words, starts, order):
 
 
 @njit(nogil=True, cache=True)
-def find_passages(words, starts, order, index, min_share, min_words):
+def find_passages(words, starts, order, index, min_words):
     """Passages that stand in documents.
 
     Args:
         words, starts: `word_hashes` of the documents.
         order: length of the n-grams. index: `Passages`.
-        min_share: share of a passage's weight that must stand in one window of the document.
-        min_words: how many of its words must.
+        min_words: words of a passage that must stand in one window of the document.
 
     Returns:
         of each find: document, passage [finds] int64, share [finds] float64, first word and one past the last word of
@@ -164,7 +165,7 @@ def find_passages(words, starts, order, index, min_share, min_words):
             run = _longest_run(at[start:end], place[start:end], index.starts[passage], order, last_at, last_run)
             share, num_words, first, last = _best_window(at[start:end], place[start:end], passage, order, index, cover)
             start = end
-            if run >= index.min_run[passage] or (share >= min_share and num_words >= min_words):
+            if run >= index.min_run[passage] or (share >= index.min_share[passage] and num_words >= min_words):
                 if num_finds == len(shares):
                     finds, shares = np.concatenate((finds, finds)), np.concatenate((shares, shares))
                 finds[num_finds, 0], finds[num_finds, 1] = row, passage
@@ -196,6 +197,8 @@ def _longest_run(at, place, base, order, last_at, last_run):
 def _best_window(at, place, passage, order, index, cover):
     """The stretch of the document that covers most of the passage's weight.
 
+    A phrase that stands once in the document and twice in the passage counts once.
+
     Returns:
         share of the weight, words of the passage covered, first word and one past the last word of the stretch.
     """
@@ -203,7 +206,7 @@ def _best_window(at, place, passage, order, index, cover):
     length = index.starts[passage + 1] - base
     span = length + length // 2 + _SLACK
     best, weight, num_words, best_words, first, last = 0.0, 0.0, 0, 0, 0, 0
-    low = 0
+    low, seen = 0, 0  # seen: words of the document that the hits cover
     for h in range(len(at)):
         while at[low] < at[h] + order - span:
             for k in range(place[low] - base, place[low] - base + order):
@@ -211,14 +214,17 @@ def _best_window(at, place, passage, order, index, cover):
                 if cover[k] == 0:
                     weight -= index.weights[base + k]
                     num_words -= 1
+            seen -= min(order, at[low + 1] - at[low])
             low += 1
         for k in range(place[h] - base, place[h] - base + order):
             cover[k] += 1
             if cover[k] == 1:
                 weight += index.weights[base + k]
                 num_words += 1
-        if weight > best + _ROUNDING:
-            best, best_words, first, last = weight, num_words, at[low], at[h] + order
+        seen += order if h == low else min(order, at[h] - at[h - 1])
+        counted = min(seen, num_words)
+        if weight * counted > (best + _ROUNDING) * num_words:
+            best, best_words, first, last = weight * counted / num_words, counted, at[low], at[h] + order
     cover[: length + order] = 0
     total = index.totals[passage]
     return min(1.0, best / total) if total > 0 else 0.0, best_words, first, last

@@ -12,6 +12,9 @@ import numpy as np
 from assay.kernels.contamination import Passages, ngram_hashes
 from assay.kernels.hashtable import build
 
+_LONG = 24
+_SHARE_OF_SHORT = 0.9
+
 
 def build_passages(
     words: np.ndarray,
@@ -29,7 +32,9 @@ def build_passages(
         words: hashes [words] uint64. starts: where each passage's start [passages + 1] int64.
         order: length of the n-grams.
         max_passages: passages that may have an n-gram before it is none.
-        min_share, min_words: see `find_passages`.
+        min_share: share of the weight that must be found, of a passage of `_LONG` words or more; a shorter one, which
+            may be made of common phrases, needs more of it, `_SHARE_OF_SHORT` at `min_words` words.
+        min_words: see `find_passages`.
         min_run: words in a row that count at any share; a passage of fewer than `min_words` words counts when all of
             them stand in a row.
     """
@@ -46,14 +51,16 @@ def build_passages(
     totals = np.bincount(passage_of_word, weights, len(sizes))
     heaviest = np.maximum.reduceat(weights, starts[:-1]) if len(sizes) else np.empty(0)
     runs = np.where(sizes < min_words, sizes, min_run)
+    share = np.interp(sizes, [min_words, _LONG], [max(min_share, _SHARE_OF_SHORT), min_share])
     with np.errstate(invalid="ignore", divide="ignore"):
-        hits = np.ceil(min_share * totals / (order * heaviest) - 1e-3)
+        hits = np.ceil(share * totals / (order * heaviest) - 1e-3)
     hits = np.where(heaviest > 0, np.maximum(hits, -(-min_words // order)), 1)
     keys = keys[is_kept]
     return Passages(
         starts=starts,
         weights=weights.astype(np.float32),
         totals=totals.astype(np.float32),
+        min_share=share.astype(np.float32),
         min_hits=np.maximum(1, np.minimum(hits, runs - order + 1)).astype(np.int32),
         min_run=runs.astype(np.int32),
         keys=keys,

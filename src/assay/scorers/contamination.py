@@ -152,7 +152,7 @@ class Contamination(Scorer):
         names = {int(i): state["names"][i].decode() for i in np.unique(item)}
         found: list[list[str] | None] = [[] if valid else None for valid in text.is_valid]
         for r, i in zip(row.tolist(), item.tolist(), strict=True):
-            found[r].append(names[i])  # type: ignore[union-attr]  # a null text has no words
+            found[r].append(names[i])
         return [
             masked(shares, text.is_valid),
             masked(np.bincount(row, minlength=len(batch)), text.is_valid),
@@ -198,7 +198,7 @@ class Contamination(Scorer):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Items found: row, item, parts as bits, largest share; all [finds], by row and item."""
         index = Passages(**{name: state[name] for name in Passages._fields})
-        row, passage, share, _, last = find_passages(words, starts, _ORDER, index, self.min_share, _MIN_WORDS)
+        row, passage, share, _, last = find_passages(words, starts, _ORDER, index, _MIN_WORDS)
         number = np.diff(state["link_starts"])[passage]
         link = np.repeat(state["link_starts"][passage] - _starts(number)[:-1], number) + np.arange(number.sum())
         row, passage, share, last = (np.repeat(column, number) for column in (row, passage, share, last))
