@@ -97,13 +97,14 @@ def ngram_hashes(words, starts, order):
 
 
 @njit(nogil=True, cache=True)
-def find_passages(words, starts, order, index, min_words):
+def find_passages(words, starts, order, index, min_words, max_places):
     """Passages that stand in documents.
 
     Args:
         words, starts: `word_hashes` of the documents.
         order: length of the n-grams. index: `Passages`.
         min_words: words of a passage that must stand in one window of the document.
+        max_places: an n-gram at more places than this is a form of words; a run counts if at most half are.
 
     Returns:
         of each find: document, passage [finds] int64, share [finds] float64, first word and one past the last word of
@@ -116,21 +117,21 @@ def find_passages(words, starts, order, index, min_words):
     hits_of = np.zeros(num_passages, np.int32)  # of the document at hand; then where its hits go
     touched = np.empty(num_passages, np.int32)
     hit_at, hit_key = np.empty(1024, np.int32), np.empty(1024, np.int32)
-    at, place = np.empty(1024, np.int32), np.empty(1024, np.int32)
+    at, place, is_rare = np.empty(1024, np.int32), np.empty(1024, np.int32), np.empty(1024, np.uint8)
     cover = np.zeros(longest + order, np.int32)
-    last_at, last_run = np.full(longest + 1, -2, np.int32), np.zeros(longest + 1, np.int32)
+    last_at, runs = np.full(longest + 1, -2, np.int32), np.zeros((longest + 1, 2), np.int32)
     finds, shares, num_finds = np.empty((64, 4), np.int64), np.empty(64), 0
     for row in range(len(starts) - 1):
-        base = starts[row]
+        origin = starts[row]
         num_hits, num_touched = 0, 0
-        for i in range(base, starts[row + 1] - order + 1):
+        for i in range(origin, starts[row + 1] - order + 1):
             key = find(index.keys, index.slots, _gram(words, i, order))
             if key < 0:
                 continue
             if num_hits == len(hit_at):
                 hit_at = np.concatenate((hit_at, np.empty_like(hit_at)))
                 hit_key = np.concatenate((hit_key, np.empty_like(hit_key)))
-            hit_at[num_hits], hit_key[num_hits] = i - base, key
+            hit_at[num_hits], hit_key[num_hits] = i - origin, key
             num_hits += 1
             for j in range(index.key_starts[key], index.key_starts[key + 1]):
                 passage = index.passage_of[j]
@@ -149,11 +150,14 @@ def find_passages(words, starts, order, index, min_words):
                 hits_of[passage] = num_kept - hits_of[passage]
         if num_kept > len(at):
             at, place = np.empty(2 * num_kept, np.int32), np.empty(2 * num_kept, np.int32)
+            is_rare = np.empty(2 * num_kept, np.uint8)
         for h in range(num_hits if num_kept else 0):
-            for j in range(index.key_starts[hit_key[h]], index.key_starts[hit_key[h] + 1]):
+            first_place, last_place = index.key_starts[hit_key[h]], index.key_starts[hit_key[h] + 1]
+            for j in range(first_place, last_place):
                 passage = index.passage_of[j]
                 if hits_of[passage] >= 0:
                     at[hits_of[passage]], place[hits_of[passage]] = hit_at[h], index.places[j]
+                    is_rare[hits_of[passage]] = last_place - first_place <= max_places
                     hits_of[passage] += 1
         start = 0
         for k in range(num_touched):
@@ -162,10 +166,15 @@ def find_passages(words, starts, order, index, min_words):
             hits_of[passage] = 0
             if end < 0:
                 continue
-            run = _longest_run(at[start:end], place[start:end], index.starts[passage], order, last_at, last_run)
-            share, num_words, first, last = _best_window(at[start:end], place[start:end], passage, order, index, cover)
+            hits = slice(start, end)
+            base = index.starts[passage]
+            if index.min_run[passage] == index.starts[passage + 1] - base:
+                is_rare[hits] = 1  # the whole passage must stand there: then common words will do
+            min_hits = index.min_run[passage] - order + 1
+            has_run = _has_run(at[hits], place[hits], is_rare[hits], base, min_hits, last_at, runs)
+            share, num_words, first, last = _best_window(at[hits], place[hits], passage, order, index, cover)
             start = end
-            if run >= index.min_run[passage] or (share >= index.min_share[passage] and num_words >= min_words):
+            if has_run or (share >= index.min_share[passage] and num_words >= min_words):
                 if num_finds == len(shares):
                     finds, shares = np.concatenate((finds, finds)), np.concatenate((shares, shares))
                 finds[num_finds, 0], finds[num_finds, 1] = row, passage
@@ -176,21 +185,23 @@ def find_passages(words, starts, order, index, min_words):
 
 
 @njit(nogil=True, cache=True)
-def _longest_run(at, place, base, order, last_at, last_run):
-    """Words in a row that a document and a passage have in common.
+def _has_run(at, place, is_rare, base, min_hits, last_at, runs):
+    """Whether a document and a passage have `min_hits` n-grams in a row in common, at least half of them rare.
 
     Hits come by place in the document, those at one place by descending place in the passage: the place before in the
     passage then still tells of the place before in the document.
     """
-    longest = 0
+    found = False
     for h in range(len(at)):
         i = place[h] - base + 1
-        last_run[i] = last_run[i - 1] + 1 if last_at[i - 1] == at[h] - 1 else 1
+        is_next = np.int32(last_at[i - 1] == at[h] - 1)
+        runs[i, 0] = is_next * runs[i - 1, 0] + 1
+        runs[i, 1] = is_next * runs[i - 1, 1] + is_rare[h]
         last_at[i] = at[h]
-        longest = max(longest, last_run[i])
+        found |= runs[i, 0] >= min_hits and 2 * runs[i, 1] >= runs[i, 0]
     for h in range(len(at)):
         last_at[place[h] - base + 1] = -2
-    return longest + order - 1
+    return found
 
 
 @njit(nogil=True, cache=True)

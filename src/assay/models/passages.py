@@ -1,8 +1,8 @@
 """An index of passages to be found in documents: which n-grams of words stand where, and what each word weighs.
 
 A word weighs ln(1 + passages / passages that have it), its inverse document frequency: of a question, names and terms
-count, "which of the following" does not. An n-gram of more than `max_passages` passages is a form of words and is no
-anchor; words that stand in no other n-gram weigh nothing.
+count, "which of the following" does not. An n-gram of more than `_MAX_PASSAGES` passages is no anchor, for speed; a word
+that stands in no other n-gram weighs nothing.
 
 Memory: about 24 bytes for each word, and 16 for each distinct n-gram.
 """
@@ -12,8 +12,9 @@ import numpy as np
 from assay.kernels.contamination import Passages, ngram_hashes
 from assay.kernels.hashtable import build
 
+_MAX_PASSAGES = 10_000
 _LONG = 24
-_SHARE_OF_SHORT = 0.9
+_SHARE_OF_SHORT = 0.85
 
 
 def build_passages(
@@ -21,7 +22,6 @@ def build_passages(
     starts: np.ndarray,
     *,
     order: int,
-    max_passages: int,
     min_share: float,
     min_words: int,
     min_run: int,
@@ -31,7 +31,6 @@ def build_passages(
     Args:
         words: hashes [words] uint64. starts: where each passage's start [passages + 1] int64.
         order: length of the n-grams.
-        max_passages: passages that may have an n-gram before it is none.
         min_share: share of the weight that must be found, of a passage of `_LONG` words or more; a shorter one, which
             may be made of common phrases, needs more of it, `_SHARE_OF_SHORT` at `min_words` words.
         min_words: see `find_passages`.
@@ -43,7 +42,7 @@ def build_passages(
     # Reversed before a stable sort, so that the places of one n-gram descend.
     hashes, places, passages = (column[::-1] for column in ngram_hashes(words, starts, order))
     keys, counts, which, by_key = _grouped(hashes, passages)
-    is_kept = counts <= max_passages
+    is_kept = counts <= _MAX_PASSAGES
     taken = by_key[is_kept[which]]
     num_places = np.bincount(which, minlength=len(keys))[is_kept]
     weights = _rarity(words, passage_of_word, len(sizes))

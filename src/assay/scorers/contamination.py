@@ -36,10 +36,13 @@ from assay.kernels.unicode import tables
 from assay.models.passages import build_passages
 from assay.scorers.base import Column, Scorer, State
 
-CONTEXT, QUESTION, ANSWER = 1, 2, 4
+CONTEXT, QUESTION, ANSWER, WITH_ANSWER = 1, 2, 4, 8  # the last: question and answer as one passage
 _PARTS = {CONTEXT: "context", QUESTION: "question", ANSWER: "answer"}
-_ORDER = 5
+_ORDER = 4
+_MIN_PASSAGE = 5
 _MIN_WORDS = 8
+_LONG_QUESTION = 24
+_MAX_SAME = 3
 _ANSWER_WITHIN = 40
 
 
@@ -49,7 +52,8 @@ class Contamination(Scorer):
 
     min_share: share of a context's or question's weight that must stand in the document.
     words: words in a row that are enough at any share.
-    max_items: a run of 5 words in more contexts, questions or answers than this is a form of words and does not count.
+    max_items: words that stand in more items than this are a form of words, such as a prompt; a run made of them does
+        not count.
     """
 
     name: ClassVar[str] = "contamination"
@@ -111,7 +115,6 @@ class Contamination(Scorer):
             _taken(words, links[2][first], links[3][first]),
             _starts(links[3][first]),
             order=_ORDER,
-            max_passages=self.max_items,
             min_share=self.min_share,
             min_words=_MIN_WORDS,
             min_run=self.words,
@@ -180,11 +183,11 @@ class Contamination(Scorer):
         """Passages of all items: whose, which part, where its words start, how many; all [links] int64."""
         starts = _starts(sizes.ravel())[:-1].reshape(-1, 3)
         context, question, answer = sizes.T
-        is_brief = (question > 0) & (question < _ORDER) & (question + answer >= _ORDER)
+        both = np.where((question > 0) & (question < _LONG_QUESTION) & (answer > 0), question + answer, 0)
         kinds = [
-            (CONTEXT, context >= _ORDER, starts[:, 0], context),
-            (QUESTION, question >= _ORDER, starts[:, 1], question),
-            (QUESTION | ANSWER, is_brief, starts[:, 1], question + answer),
+            (CONTEXT, context >= _MIN_PASSAGE, starts[:, 0], context),
+            (QUESTION, question >= _MIN_PASSAGE, starts[:, 1], question),
+            (WITH_ANSWER, both >= _MIN_PASSAGE, starts[:, 1], both),
             (ANSWER, answer >= self.words, starts[:, 2], answer),
         ]
         items = [np.flatnonzero(taken) for _, taken, _, _ in kinds]
@@ -198,26 +201,28 @@ class Contamination(Scorer):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Items found: row, item, parts as bits, largest share; all [finds], by row and item."""
         index = Passages(**{name: state[name] for name in Passages._fields})
-        row, passage, share, _, last = find_passages(words, starts, _ORDER, index, _MIN_WORDS)
+        row, passage, share, first, last = find_passages(words, starts, _ORDER, index, _MIN_WORDS, self.max_items)
         number = np.diff(state["link_starts"])[passage]
         link = np.repeat(state["link_starts"][passage] - _starts(number)[:-1], number) + np.arange(number.sum())
-        row, passage, share, last = (np.repeat(column, number) for column in (row, passage, share, last))
+        row, passage, share, first, last = (np.repeat(c, number) for c in (row, passage, share, first, last))
         item, part = state["link_item"][link], state["link_part"][link]
         answer_size = np.diff(state["answer_starts"])[item]
         # An answer comes after its question, or after the context of an item that has no question.
-        asks = (part == QUESTION) | ((part == CONTEXT) & ~state["has_question"][item])
-        begin = starts[row] + last
-        end = np.minimum(begin + _ANSWER_WITHIN + answer_size, starts[row + 1])
+        asks = (part == QUESTION) | (part == WITH_ANSWER) | ((part == CONTEXT) & ~state["has_question"][item])
+        begin = starts[row] + np.where(part == WITH_ANSWER, first, last)
+        end = np.minimum(starts[row] + last + _ANSWER_WITHIN + answer_size, starts[row + 1])
         answered = asks & follows(words, begin, end, state["answers"], state["answer_starts"], item)
-        is_short = (part == QUESTION) & (np.diff(index.starts)[passage] < _MIN_WORDS) & (answer_size > 0)
-        counts = ~is_short | answered
-        row, item, share, part = row[counts], item[counts], share[counts], (part | ANSWER * answered)[counts]
+        # A question that is short, or asked by many items, is anybody's; with the answer it is this item's.
+        is_common = (np.diff(index.starts)[passage] < _MIN_WORDS) | (np.repeat(number, number) > _MAX_SAME)
+        counts = (part != QUESTION) | ~is_common | (answer_size == 0) | answered
+        part = np.where(part == WITH_ANSWER, QUESTION, part) | ANSWER * answered
+        row, item, share, part = row[counts], item[counts], share[counts], part[counts]
         if not len(row):
             return row, item, part, share
         order = np.lexsort((item, row))
         row, item, part, share = row[order], item[order], part[order], share[order]
-        first = np.flatnonzero(np.r_[True, (row[1:] != row[:-1]) | (item[1:] != item[:-1])])
-        return row[first], item[first], np.bitwise_or.reduceat(part, first), np.maximum.reduceat(share, first)
+        new = np.flatnonzero(np.r_[True, (row[1:] != row[:-1]) | (item[1:] != item[:-1])])
+        return row[new], item[new], np.bitwise_or.reduceat(part, new), np.maximum.reduceat(share, new)
 
 
 def _parts(batch: pa.RecordBatch) -> tuple[list[str], list[str], list[str]]:
