@@ -37,7 +37,9 @@ def replaced(share: float) -> Callable[[list[str], np.random.Generator], list[st
 EDITS: dict[str, Callable[[list[str], np.random.Generator], list[str]]] = {
     "as it is": lambda words, rng: words,
     "upper case": lambda words, rng: [word.upper() for word in words],
-    "no punctuation": lambda words, rng: [word for word in (re.sub(r"[^\w\s]+", " ", w).strip() for w in words) if word],
+    "no punctuation": lambda words, rng: [
+        word for word in (re.sub(r"[^\w\s]+", " ", w).strip() for w in words) if word
+    ],
     "a dash after every word, line breaks": lambda words, rng: [f"{word} --\n\n  " for word in words],
     "5 % of words replaced": replaced(0.05),
     "10 % of words replaced": replaced(0.10),

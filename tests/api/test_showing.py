@@ -69,3 +69,14 @@ def test_the_cut_is_the_worst_score_that_was_chosen(tmp_path: Path, by: str, wor
         guard = next((tmp_path / "workspace").glob("scores-overlap-*"))
         scores = assay.Scores(guard).table(0, [by])[by].to_numpy()
     assert comparison.arms["arm"]["worst_chosen_score"] == worst(scores[taken])
+
+
+def test_columns_of_text_are_shown_by_their_commonest_values(tmp_path: Path, workspace: Workspace) -> None:
+    rows = [{"id": f"{k}", "text": "The weather will be fine tomorrow, so we walk."} for k in range(3)]
+    rows.append({"id": "x", "text": "Завтра будет хорошая погода, поэтому мы пойдём пешком."})
+    scores = assay.score(
+        assay.read(write_jsonl(tmp_path / "pool.jsonl", rows), workspace=workspace), "language", workspace=workspace
+    )
+    text = shown("language", workspace)
+    assert "en 3, ru 1" in text and "Latn 3, Cyrl 1" in text
+    assert text == shown(scores.fingerprint, workspace)

@@ -52,6 +52,7 @@ def benchmarks(
     *,
     text: str = "text",
     id: str | None = None,
+    format: str | None = None,
     max_failed_share: float = 0.0,
     workspace: Workspace | str | Path | None = None,
 ) -> dict[str, Corpus]:
@@ -64,7 +65,7 @@ def benchmarks(
         InputError: files missing, unreadable, empty, or two with the same folder and name.
         SchemaError: a column missing or of the wrong type.
     """
-    found = find_files(files)
+    found = find_files(files, format)
     names = [f"{file.absolute().parent.name}/{file.name.split('.')[0]}" for file in found]
     for k, name in enumerate(names):
         if name in names[:k]:
@@ -73,7 +74,13 @@ def benchmarks(
             )
     return {
         name: read_corpus(
-            file, text=text, id=id, name=name, max_failed_share=max_failed_share, workspace=Workspace(workspace)
+            file,
+            text=text,
+            id=id,
+            format=format,
+            name=name,
+            max_failed_share=max_failed_share,
+            workspace=Workspace(workspace),
         )
         for name, file in zip(names, found, strict=True)
     }

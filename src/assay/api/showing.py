@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from assay.api.contamination import describe_contamination
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Artifact, Corpus, Export, Run, Scores, Selection, Tokens, human_count
 from assay.artifacts.manifest import MANIFEST, Manifest
@@ -19,6 +20,7 @@ from assay.artifacts.workspace import Workspace
 from assay.comparison.report import DROP_REASONS
 from assay.comparison.table import table
 from assay.errors import ArtifactError
+from assay.scorers import Contamination
 
 _NUM_VALUES = 8
 _KINDS: dict[str, type[Artifact]] = {k.kind: k for k in (Comparison, Corpus, Export, Run, Scores, Selection, Tokens)}
@@ -55,6 +57,8 @@ def describe(artifact: Artifact) -> RenderableType:
         parts = [table(artifact.content), Text(f"Report  {artifact.report}")]
     elif isinstance(artifact, Scores):
         parts += _distributions(artifact)
+        if artifact.name == Contamination.name:
+            parts += describe_contamination(artifact)
     elif isinstance(artifact, Selection | Export):
         parts.append(_funnel(artifact.manifest.counts))
     return Group(*parts)

@@ -1,8 +1,8 @@
 """An index of passages to be found in documents: which n-grams of words stand where, and what each word weighs.
 
 A word weighs ln(1 + passages / passages that have it), its inverse document frequency: of a question, names and terms
-count, "which of the following" does not. An n-gram of more than `_MAX_PASSAGES` passages is no anchor, for speed; a word
-that stands in no other n-gram weighs nothing.
+count, "which of the following" does not. An n-gram of more than `_MAX_PASSAGES` passages is no anchor, for speed, and a
+word that stands in no other weighs nothing.
 
 Memory: about 24 bytes for each word, and 16 for each distinct n-gram.
 """

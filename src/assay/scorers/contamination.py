@@ -109,24 +109,26 @@ class Contamination(Scorer):
         names = [f"{name}:".encode() + i for name, sketch in sketches.items() for i in sketch["ids"]]
         sizes = np.concatenate([sketch["sizes"] for sketch in sketches.values()])
         words = np.concatenate([sketch["words"] for sketch in sketches.values()])
-        links = self._links(sizes)
-        _, first, passage = np.unique(hash_runs(words, links[2], links[3]), return_index=True, return_inverse=True)
+        item, part, where, lengths = self._links(sizes)
+        _, first, passage = np.unique(hash_runs(words, where, lengths), return_index=True, return_inverse=True)
         passages = build_passages(
-            _taken(words, links[2][first], links[3][first]),
-            _starts(links[3][first]),
+            _taken(words, where[first], lengths[first]),
+            _starts(lengths[first]),
             order=_ORDER,
             min_share=self.min_share,
             min_words=_MIN_WORDS,
             min_run=self.words,
         )
-        by_passage = np.argsort(passage, kind="stable")
+        needs = _needed_without_answer(sizes, item, part, passage, passages)
+        order = np.argsort(passage, kind="stable")
         answer_starts = _starts(sizes.ravel())[2::3][: len(sizes)]
         return {
             "names": np.array(names, np.bytes_),
             "has_question": sizes[:, 1] > 0,
             "link_starts": _starts(np.bincount(passage, minlength=len(first))),
-            "link_item": links[0][by_passage],
-            "link_part": links[1][by_passage],
+            "link_item": item[order],
+            "link_part": part[order],
+            "link_needs": needs[order],
             "answers": _taken(words, answer_starts, sizes[:, 2]),
             "answer_starts": _starts(sizes[:, 2]),
             **passages._asdict(),
@@ -183,7 +185,10 @@ class Contamination(Scorer):
         """Passages of all items: whose, which part, where its words start, how many; all [links] int64."""
         starts = _starts(sizes.ravel())[:-1].reshape(-1, 3)
         context, question, answer = sizes.T
-        both = np.where((question > 0) & (question < _LONG_QUESTION) & (answer > 0), question + answer, 0)
+        # Not with an answer longer than the question: most of such a passage would be found where only the answer is.
+        is_joint = (question > 0) & (question < _LONG_QUESTION) & (answer > 0)
+        is_balanced = (answer <= question) | ((question < _MIN_PASSAGE) & (answer < self.words))
+        both = np.where(is_joint & is_balanced, question + answer, 0)
         kinds = [
             (CONTEXT, context >= _MIN_PASSAGE, starts[:, 0], context),
             (QUESTION, question >= _MIN_PASSAGE, starts[:, 1], question),
@@ -212,9 +217,7 @@ class Contamination(Scorer):
         begin = starts[row] + np.where(part == WITH_ANSWER, first, last)
         end = np.minimum(starts[row] + last + _ANSWER_WITHIN + answer_size, starts[row + 1])
         answered = asks & follows(words, begin, end, state["answers"], state["answer_starts"], item)
-        # A question that is short, or asked by many items, is anybody's; with the answer it is this item's.
-        is_common = (np.diff(index.starts)[passage] < _MIN_WORDS) | (np.repeat(number, number) > _MAX_SAME)
-        counts = (part != QUESTION) | ~is_common | (answer_size == 0) | answered
+        counts = answered | (share >= state["link_needs"][link])
         part = np.where(part == WITH_ANSWER, QUESTION, part) | ANSWER * answered
         row, item, share, part = row[counts], item[counts], share[counts], part[counts]
         if not len(row):
@@ -223,6 +226,30 @@ class Contamination(Scorer):
         row, item, part, share = row[order], item[order], part[order], share[order]
         new = np.flatnonzero(np.r_[True, (row[1:] != row[:-1]) | (item[1:] != item[:-1])])
         return row[new], item[new], np.bitwise_or.reduceat(part, new), np.maximum.reduceat(share, new)
+
+
+def _needed_without_answer(
+    sizes: np.ndarray, item: np.ndarray, part: np.ndarray, passage: np.ndarray, index: Passages
+) -> np.ndarray:
+    """Share of each link's passage that must be found where the answer does not follow [links] float32.
+
+    A question that is short, or asked by several items, is anybody's: alone it does not count, and of question and
+    answer as one passage half of the answer's weight must be there.
+
+    Args:
+        sizes: words of context, question and answer [items, 3]. item, part, passage: of each link [links].
+    """
+    question, has_answer = sizes[:, 1], sizes[:, 2] > 0
+    is_question = part == QUESTION
+    is_common = question < _MIN_WORDS
+    is_common[item[is_question & (np.bincount(passage)[passage] > _MAX_SAME)]] = True
+    is_common = (is_common & has_answer)[item]
+    weight = np.concatenate([[0], np.cumsum(index.weights, dtype=np.float64)])
+    start = index.starts[passage]
+    end = np.minimum(start + question[item], len(weight) - 1)
+    of_question = (weight[end] - weight[start]) / np.maximum(index.totals[passage], 1e-9)
+    needs = np.where(is_question, 2.0, np.where(part == WITH_ANSWER, (1 + of_question) / 2, 0.0))
+    return np.where(is_common, needs, 0.0).astype(np.float32)
 
 
 def _parts(batch: pa.RecordBatch) -> tuple[list[str], list[str], list[str]]:
