@@ -57,6 +57,14 @@ def score(texts: list[str | None], **parameters: int) -> tuple[list[float], list
     return confidence.to_pylist(), code.to_pylist(), scripts.to_pylist()
 
 
+def assert_same(confidence: list[float], codes: list[str], expected: list[tuple[str, float]]) -> None:
+    """Equal but for Chinese, whose kinds are one here, and for float32, in which the package adds up."""
+    assert codes == [{"kik": "ki", "yue": "zh", "wuu": "zh"}.get(code, code) for code, _ in expected]
+    others = [k for k, code in enumerate(codes) if code != "zh"]
+    assert [confidence[k] for k in others] == pytest.approx([float(expected[k][1]) for k in others], abs=1e-3)
+    assert all(confidence[k] >= expected[k][1] - 1e-3 for k in range(len(codes)))
+
+
 def pool_texts(shared: Path, name: str) -> list[dict[str, str]]:
     with pa.input_stream(str(shared / f"pool/{name}.jsonl.zst"), compression="zstd") as stream:
         return [json.loads(line) for line in stream.read().decode().split("\n") if line]
@@ -75,16 +83,14 @@ def test_answers_are_those_of_the_package(change) -> None:
     texts = [change(text) for text in SENTENCES.values()]
     confidence, codes, _ = score(texts)
     expected = [package().classify(text) for text in texts]
-    assert codes == [code for code, _ in expected]
-    assert confidence == pytest.approx([float(p) for _, p in expected], abs=1e-3)  # the package adds up in float32
+    assert_same(confidence, codes, expected)
 
 
 def test_answers_are_those_of_the_package_on_real_text(shared: Path) -> None:
     texts = [r["text"] for r in pool_texts(shared, "multilingual")[::40] if len(r["text"].encode()) <= 6000]
     confidence, codes, _ = score(texts)
     expected = [package().classify(text) for text in texts]
-    assert codes == [{"kik": "ki"}.get(code, code) for code, _ in expected]
-    assert confidence == pytest.approx([float(p) for _, p in expected], abs=1e-3)
+    assert_same(confidence, codes, expected)
 
 
 def test_languages_of_real_text_are_told(shared: Path) -> None:
