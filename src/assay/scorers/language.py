@@ -44,7 +44,8 @@ _BETTER_CODES = {"kik": "ki", "wuu": "zh", "yue": "zh"}
 class _Model(NamedTuple):
     """What the kernels need; see `kernels.language`.
 
-    labels: code of each language, one that stands for several (Serbian, in two scripts) several times. scripts: ISO 15924 codes.
+    labels: code of each language, one that stands for several (Serbian, in two scripts) several times. scripts: ISO
+    15924 codes.
     """
 
     labels: list[str]
