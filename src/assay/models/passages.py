@@ -9,7 +9,7 @@ Memory: about 24 bytes for each word, and 16 for each distinct n-gram.
 
 import numpy as np
 
-from assay.kernels.contamination import Passages, ngram_hashes
+from assay.kernels.contamination import Passages, build_sieve, ngram_hashes
 from assay.kernels.hashtable import build
 
 _MAX_PASSAGES = 10_000
@@ -64,6 +64,7 @@ def build_passages(
         min_run=runs.astype(np.int32),
         keys=keys,
         slots=build(keys),
+        sieve=build_sieve(keys),
         key_starts=np.concatenate([[0], np.cumsum(num_places)]).astype(np.int32),
         places=places[taken],
         passage_of=passages[taken],

@@ -8,8 +8,8 @@ an answer on its own only with 13 words or more (a worked solution, code). A pas
 - half of its weight, and 8 words, stand in runs of 4 words or more within one stretch of the document. A word weighs as
   it is rare among the benchmarks, so that a question's terms count and its phrasing does not. Below 24 words more than
   half is needed, up to 85 % of 8 words: short passages may be made of common phrases.
-- A passage of 5 to 7 words must stand there whole. A question as short as that, or one that more than 3 items ask, counts
-  only with its answer. Items of fewer than 5 words in all are not looked for.
+- A passage of 5 to 7 words must stand there whole. A question as short as that, or one that more than 3 items ask,
+  counts only with its answer. Items of fewer than 5 words in all are not looked for.
 
 What differs: from GPT-3, that replaced words and halved items are found, each item is named, and forms of words are
 known by how many items share them, not by how many documents; so one pass over the pool is enough. From decon, that
@@ -19,7 +19,7 @@ An answer is looked for within 40 words after its question. A short one such as 
 `contamination.part` says that it stands there, no more.
 
 Cost: one pass over the pool, about 60 MB/s and core against 21 benchmarks; building the index of their 9 million words
-takes 8 s and 264 MB. Figures: docs/contamination.md. When not to use: against translations and free paraphrases, which
+takes 7 s and 266 MB. Figures: docs/contamination.md. When not to use: against translations and free paraphrases, which
 share too few runs of words.
 """
 
