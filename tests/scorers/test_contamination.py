@@ -220,3 +220,8 @@ def test_the_overlaps_of_the_data_are_found(shared: Path, workspace: Workspace) 
     summary = scores.manifest.summary
     assert summary["items_found"]["coqa/validation"] == len({n for _, n in items if n.startswith("coqa/")})
     assert summary["documents_affected"]["lambada/test"] == sum(any("lambada" in n for n in f) for f in names)
+
+
+def test_benchmarks_without_words_are_refused() -> None:
+    with pytest.raises(InvalidParameterError, match="No item of s has 5 words"):
+        found(["any text"], {"s": [{"id": "a", "question": "Why not?", "answer_text": "No."}]})

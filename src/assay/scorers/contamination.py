@@ -30,12 +30,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from assay.errors import NotFittedError, check, check_integer, check_number
+from assay.errors import InvalidParameterError, NotFittedError, check, check_integer, check_number
 from assay.kernels.arrow import masked, utf8
 from assay.kernels.contamination import Passages, find_passages, follows, hash_runs, word_hashes
 from assay.kernels.ragged import take_runs
 from assay.kernels.unicode import tables
 from assay.models.passages import build_passages
+from assay.progress import note
 from assay.scorers.base import Column, Scorer, State
 
 CONTEXT, QUESTION, ANSWER, WITH_ANSWER = 1, 2, 4, 8  # the last: question and answer as one passage
@@ -106,12 +107,21 @@ class Contamination(Scorer):
         }
 
     def prepare(self, targets: Mapping[str, State]) -> State:
-        """The index of passages, whose each is, and the words of all answers."""
+        """The index of passages, whose each is, and the words of all answers.
+
+        Raises:
+            InvalidParameterError: no item has 5 words.
+        """
         sketches = {name: _sorted(sketch) for name, sketch in targets.items()}
         names = [f"{name}:".encode() + i for name, sketch in sketches.items() for i in sketch["ids"]]
         sizes = np.concatenate([sketch["sizes"] for sketch in sketches.values()])
         words = np.concatenate([sketch["words"] for sketch in sketches.values()])
         item, part, where, lengths = self._links(sizes)
+        num_brief = len(sizes) - len(np.unique(item))
+        if num_brief == len(sizes):
+            raise InvalidParameterError(f"No item of {', '.join(targets)} has {_MIN_PASSAGE} words; none can be found.")
+        if num_brief:
+            note(f"{num_brief:,} of {len(sizes):,} benchmark items are too short to be looked for")
         _, first, passage = np.unique(hash_runs(words, where, lengths), return_index=True, return_inverse=True)
         passages = build_passages(
             _taken(words, where[first], lengths[first]),
