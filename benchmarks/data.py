@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from assay.demo import POOL, gather
 
 _SHARED = Path(__file__).parents[2] / "shared" / "data" / "pool"
+_BENCHMARKS = _SHARED.parent / "benchmarks"
 
 
 def pool_files(folder: Path) -> str:
@@ -60,6 +61,18 @@ def target_file(folder: Path, pool: str) -> Path:
     path = folder / "target.jsonl"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def benchmark_files(folder: Path, pool: str) -> str:
+    """A glob of benchmark sets; where there is no shared data, 2,000 runs of 40 words of the pool stand for items."""
+    if _BENCHMARKS.is_dir():
+        return str(_BENCHMARKS / "*/*.jsonl.zst")
+    words = " ".join(some_texts(pool, 1_000_000)).split()
+    items = [{"id": str(k), "text": " ".join(words[60 * k : 60 * k + 40])} for k in range(2000)]
+    (folder / "items").mkdir()
+    path = folder / "items/test.jsonl"
+    path.write_text("".join(json.dumps(item) + "\n" for item in items), encoding="utf-8")
+    return str(path)
 
 
 def first_file(pool: str) -> Path:

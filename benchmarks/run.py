@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import reduce
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,14 @@ import numpy as np
 import pyarrow as pa
 import trafilatura
 from data_selection import HashedNgramDSIR
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
 from tokenizers import Tokenizer
 
-from assay import DSIR, Length, Sample, Top, read, score, select
+from assay import DSIR, Contamination, Language, Length, Sample, Top, benchmarks, read, score, select
 from assay.models.tokenizer import BPE
 from assay.scorers.minhash import MinHash
 from benchmarks.data import (
+    benchmark_files,
     million_near_duplicates,
     million_rows,
     pool_files,
@@ -43,6 +47,8 @@ RESULTS = Path(__file__).parent / "results.json"
 _RUNS = 5
 _DSIR_BYTES = 2_000_000
 _TOKENIZE_BYTES = 8_000_000
+_DECONTAMINATE_BYTES = 8_000_000
+_LANGUAGE_BYTES = 8_000_000
 _MINHASH_BYTES = 20_000_000
 _DATATROVE_BYTES = 1_000_000
 _DATATROVE = "datatrove[processing]==0.10.1"
@@ -266,6 +272,43 @@ print(seconds, memory, pool.num_bytes / 1e6, scores.manifest.summary["clusters"]
     return _times(seconds, 240.0, "s for 1M documents", "no peer: the aim, 4 minutes and 4 GB") | about
 
 
+def decontaminate_all(folder: Path) -> dict[str, Any]:
+    """The whole pool against all benchmark sets, one core; the peer names no item and finds runs of 13 words only."""
+    files = pool_files(folder)
+    sets = benchmarks(benchmark_files(folder, files), workspace=folder / "w")
+    scorer = Contamination()
+    sketches, items = {}, []
+    for name, corpus in sets.items():
+        columns = [column for column in scorer.target_columns if column in corpus.column_names]
+        batches = [batch for k in range(corpus.num_parts) for batch in corpus.batches(k, columns)]
+        sketches[name] = reduce(scorer.merge, map(scorer.sketch_target, batches))
+        items += [text for batch in batches for text in batch.column("text").to_pylist()]
+    state = scorer.prepare(sketches)
+    pool = read(files, workspace=folder / "w")
+    batches = [batch for k in range(pool.num_parts) for batch in pool.batches(k, ["text"])]
+    known = {run for text in items for run in _runs(text)}
+    texts = some_texts(files, _DECONTAMINATE_BYTES)
+    with _one_core():
+        mine, peer = _alternate(
+            lambda: [scorer.score(batch, state) for batch in batches],
+            lambda: [any(run in known for run in _runs(text)) for text in texts],
+            3,
+        )
+    megabytes = sum(len(text.encode()) for text in texts) / 1e6
+    return _rates(pool.num_bytes / 1e6 / mine, megabytes / peer, "MB/s, one core", "13-word runs in a Python set")
+
+
+def language(folder: Path) -> dict[str, Any]:
+    """Language of the same documents, one core; the package reads all of them, ours a sample of 6 kB."""
+    texts = some_texts(pool_files(folder), _LANGUAGE_BYTES)
+    batch = pa.RecordBatch.from_arrays([pa.array(texts, pa.large_string())], names=["text"])
+    package = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    with _one_core():
+        mine, peer = _alternate(lambda: Language().score(batch, {}), lambda: list(map(package.classify, texts)), 3)
+    megabytes = sum(len(text.encode()) for text in texts) / 1e6
+    return _rates(megabytes / mine, megabytes / peer, "MB/s, one core", "py3langid 0.4")
+
+
 ROWS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "dsir.score": dsir_score,
     "dsir.end_to_end": dsir_end_to_end,
@@ -275,6 +318,8 @@ ROWS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "minhash.signatures": minhash_signatures,
     "minhash.signatures.datatrove": minhash_signatures_datatrove,
     "duplicates.1m": duplicates_1m,
+    "decontaminate.all": decontaminate_all,
+    "language": language,
 }
 
 
@@ -331,6 +376,12 @@ def _rates(ours: float, peer: float, unit: str, name: str) -> dict[str, Any]:
 
 def _times(ours: float, peer: float, unit: str, name: str) -> dict[str, Any]:
     return {"ours": ours, "peer": peer, "unit": unit, "ratio": peer / ours, "peer_name": name}
+
+
+def _runs(text: str) -> set[int]:
+    """Runs of 13 lower-case words, the rule of GPT-3, in plain Python; hashed, or the set would hold gigabytes."""
+    words = re.findall(r"\w+", text.lower())
+    return {hash(tuple(words[k : k + 13])) for k in range(len(words) - 12)}
 
 
 def _head(path: Path, to: Path) -> Path:

@@ -8,10 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 from assay import read
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.workspace import Workspace
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples in every run
+settings.load_profile("repeatable")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

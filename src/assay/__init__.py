@@ -2,7 +2,7 @@
 
 from assay.api.comparing import compare
 from assay.api.duplicates import duplicates
-from assay.api.reading import read, write
+from assay.api.reading import benchmarks, read, write
 from assay.api.recipe import Arm, Recipe
 from assay.api.refining import refine
 from assay.api.scoring import score
@@ -13,7 +13,18 @@ from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens
 from assay.errors import AssayError
 from assay.proxy.ngram import NGram
 from assay.refiners import C4
-from assay.scorers import DSIR, Exact, Heuristics, Length, MinHash, Overlap, Repeats, Substrings
+from assay.scorers import (
+    DSIR,
+    Contamination,
+    Exact,
+    Heuristics,
+    Language,
+    Length,
+    MinHash,
+    Overlap,
+    Repeats,
+    Substrings,
+)
 from assay.selection.policies import Quota, Sample, Threshold, Top, Uniform, Unique
 
 __version__ = "0.1.0"
@@ -24,9 +35,11 @@ __all__ = [
     "Arm",
     "AssayError",
     "Comparison",
+    "Contamination",
     "Corpus",
     "Exact",
     "Heuristics",
+    "Language",
     "Length",
     "MinHash",
     "NGram",
@@ -43,6 +56,7 @@ __all__ = [
     "Top",
     "Uniform",
     "Unique",
+    "benchmarks",
     "compare",
     "duplicates",
     "read",

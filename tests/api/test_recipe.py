@@ -140,7 +140,7 @@ def test_targets_in_every_form(tmp_path: Path) -> None:
             "Arm 'random' is the yardstick and takes no settings but max_repeats",
         ),
         ({"arms": {"a": {"scores": "dsir"}}}, "`arms.a` has no 'scores'; .* Did you mean 'score'"),
-        ({"arms": {"a": {"score": {"dsri": {}}}}}, r"`arms.a.score` \(='dsri'\) must be one of dsir, .*overlap"),
+        ({"arms": {"a": {"score": {"dsri": {}}}}}, r"`arms.a.score` \(='dsri'\) must be one of .*dsir, .*overlap"),
         ({"arms": {"a": {"score": {"dsir": {"buckets": 5}}}}}, "`arms.a.score.dsir` has no 'buckets'"),
         (
             {"arms": {"a": {"score": {"dsir": {"num_buckets": 0}}}}},

@@ -146,7 +146,7 @@ def test_what_cannot_be_chosen_is_explained(
 @pytest.mark.parametrize(
     ("scorer", "target", "message"),
     [
-        ("dsri", None, r"`scorer` \(='dsri'\) must be one of dsir, .*overlap.*\. Did you mean 'dsir'"),
+        ("dsri", None, r"`scorer` \(='dsri'\) must be one of .*dsir, .*overlap.*\. Did you mean 'dsir'"),
         ("dsir", None, "Scorer 'dsir' compares with a target; pass target=assay.read"),
         ("dsir", {}, "`target` .* is empty"),
     ],

@@ -77,3 +77,14 @@ def test_what_is_no_comparison_is_refused(tmp_path: Path, workspace: Workspace, 
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(ArtifactError, match="x.json is not a comparison.json of this version"):
         show(str(tmp_path / "x.json"), workspace)
+
+
+def test_columns_of_text_are_shown_by_their_commonest_values(tmp_path: Path, workspace: Workspace) -> None:
+    rows = [{"id": f"{k}", "text": "The weather will be fine tomorrow, so we walk."} for k in range(3)]
+    rows.append({"id": "x", "text": "Завтра будет хорошая погода, поэтому мы пойдём пешком."})
+    scores = assay.score(
+        assay.read(write_jsonl(tmp_path / "pool.jsonl", rows), workspace=workspace), "language", workspace=workspace
+    )
+    text = shown("language", workspace)
+    assert "en 3, ru 1" in text and "Latn 3, Cyrl 1" in text
+    assert text == shown(scores.fingerprint, workspace)

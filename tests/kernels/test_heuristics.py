@@ -47,6 +47,7 @@ def measured(texts: list[str]) -> list[dict[str, float]]:
         ("“Ça va”, dit-il…", "“|Ça|va|”|,|dit|-|il|…"),
         ("日本語。 テスト", "日本語|。|テスト"),
         ("'quoted' ''twice'' and/or", "'|quoted|'|'|'|twice|'|'|and/or"),
+        ("𰀀 𠀀", "𰀀|𠀀"),
         ("foo_bar #tag @me C++ .NET", "foo_bar|#|tag|@me|C++|.NET"),
     ],
 )
@@ -54,7 +55,7 @@ def test_words_as_people_would_cut_them(text: str, expected: str | list[str]) ->
     assert split(text) == (expected.split("|") if expected else [])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet=st.sampled_from("ab Z.,-'’n'tsdreé…日\n$5%/:_()"), max_size=40) | st.text(max_size=40))
 def test_words_are_the_text_without_its_spaces(text: str) -> None:
     assert "".join(split(text)) == "".join(text.split())
@@ -194,7 +195,7 @@ BREAKS = [" ", " ", " ", " ", " ", "\n", "\n", "\n\n", "\n \n", "\r\n", "\t", "\
 PIECES = st.lists(st.tuples(st.sampled_from(WORDS * 4 + PHRASES), st.sampled_from(BREAKS)), max_size=60)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(PIECES.map(lambda pieces: "".join(w + b for w, b in pieces)) | st.text(max_size=30), max_size=4))
 def test_figures_equal_the_slow_version(texts: list[str]) -> None:
     for text, found in zip(texts, measured(texts), strict=True):
@@ -211,7 +212,7 @@ def test_long_documents_and_many_lines_need_more_room() -> None:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.binary(max_size=60), max_size=4))
 def test_any_bytes_are_measured(documents: list[bytes]) -> None:
     offsets = np.concatenate(([0], np.cumsum([len(d) for d in documents]))).astype(np.int64)

@@ -47,7 +47,7 @@ def test_lines_by_hand(text: str, expected: str) -> None:
 PIECES = st.lists(st.tuples(st.sampled_from(WORDS * 4 + PHRASES), st.sampled_from(BREAKS)), max_size=60)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(PIECES.map(lambda pieces: "".join(w + b for w, b in pieces)) | st.text(max_size=30), max_size=4))
 def test_texts_and_edits_equal_the_slow_version(texts: list[str]) -> None:
     new, edits = C4().refine(pa.array(texts, pa.string()))

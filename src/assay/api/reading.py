@@ -1,13 +1,13 @@
-"""`assay.read` and `assay.write`."""
+"""`assay.read`, `assay.benchmarks` and `assay.write`."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from assay.artifacts.kinds import Corpus, Export, Selection, check_corpus
 from assay.artifacts.workspace import Workspace
-from assay.corpus.read import read_corpus
+from assay.corpus.read import find_files, read_corpus
 from assay.corpus.write import write_selection
-from assay.errors import check
+from assay.errors import InputError, check
 
 
 def read(
@@ -53,6 +53,45 @@ def read(
         max_failed_share=max_failed_share,
         workspace=Workspace(workspace),
     )
+
+
+def benchmarks(
+    files: str | Path | Sequence[str | Path],
+    *,
+    text: str = "text",
+    id: str | None = None,
+    format: str | None = None,
+    max_failed_share: float = 0.0,
+    workspace: Workspace | str | Path | None = None,
+) -> dict[str, Corpus]:
+    """Opens benchmark sets, one a file, as the targets of `Contamination`: `sets/mmlu/test.jsonl` is "mmlu/test".
+
+    Items may have the fields `context`, `question`, `answer_text` or `answer`; one that has neither context nor
+    question is what `text` says. Other arguments are those of `assay.read`.
+
+    Raises:
+        InputError: files missing, unreadable, empty, or two with the same folder and name.
+        SchemaError: a column missing or of the wrong type.
+    """
+    found = find_files(files, format)
+    names = [f"{file.absolute().parent.name}/{file.name.split('.')[0]}" for file in found]
+    for k, name in enumerate(names):
+        if name in names[:k]:
+            raise InputError(
+                f"{found[names.index(name)]} and {found[k]} are both benchmark {name!r}. Rename a file or its folder."
+            )
+    return {
+        name: read_corpus(
+            file,
+            text=text,
+            id=id,
+            format=format,
+            name=name,
+            max_failed_share=max_failed_share,
+            workspace=Workspace(workspace),
+        )
+        for name, file in zip(names, found, strict=True)
+    }
 
 
 def write(corpus: Corpus, selection: Selection, to: str | Path, *, format: str = "parquet") -> Export:

@@ -132,6 +132,7 @@ class Recipe:
     seeds: how often everything is repeated. pool_sample: share of the pool that each seed sees. A half gives the spread
         between seeds that fresh pools of full size would show (random half-samples, McCarthy 1969).
     proxy: what is trained on each choice. overlap: the guard. write: what to write at the end, or None.
+    benchmarks: sets of test items, for `contamination.` columns; see `assay.benchmarks`.
     """
 
     pool: Source
@@ -143,6 +144,7 @@ class Recipe:
     proxy: NGram = field(default_factory=NGram)
     overlap: OverlapGuard = field(default_factory=OverlapGuard)
     write: Write | None = None
+    benchmarks: Source | None = None
 
     def __post_init__(self) -> None:
         check_integer("seeds", self.seeds, 2, 1000)
@@ -160,6 +162,11 @@ class Recipe:
             check(not ends, "target", name, "a name that is not another's with .heldout", "Rename the target.")
         if BEST in self.arms:
             raise InvalidParameterError("No arm can be called 'best': `write` means the winner by it. Rename the arm.")
+        for name, arm in self.arms.items():
+            if self.benchmarks is None and any(scorer.takes_benchmarks for scorer in arm.scorers()):
+                raise InvalidParameterError(
+                    f"Arm {name!r} uses contamination, which looks for benchmarks. Add `benchmarks: sets/*/*.jsonl`."
+                )
         if self.write is not None:
             check_choice("write.arm", self.write.arm, [BEST, *self.arms])
 
@@ -201,6 +208,9 @@ class Recipe:
             check(name in values, name, None, "given", "`assay init` writes a recipe that has everything.")
         values["pool"] = _source(Source, values["pool"], "pool", folder)
         values["targets"] = _targets(values.pop("target"), folder)
+        if values.get("benchmarks") is not None:
+            values["benchmarks"] = _rooted(_build(Source, _as_source(values["benchmarks"]), "benchmarks"), folder)
+            check(not isinstance(values["benchmarks"].read, Corpus), "benchmarks", content["benchmarks"], "files")
         values["budget"] = Budget.parse(values["budget"])
         arms = {str(name): _arm(arm, f"arms.{name}") for name, arm in _mapping("arms", values["arms"]).items()}
         values["arms"] = {RANDOM: arms.pop(RANDOM, Arm())} | arms

@@ -135,7 +135,8 @@ def _fitted(scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus], path:
 
 def _sketch_target(scorer: Scorer, target: Corpus, part: int) -> tuple[State, float]:
     started = time.thread_time()
-    sketch = reduce(scorer.merge, map(scorer.sketch_target, target.batches(part, ["text"])))
+    columns = [name for name in scorer.target_columns if name in target.column_names]
+    sketch = reduce(scorer.merge, map(scorer.sketch_target, target.batches(part, columns)))
     return sketch, time.thread_time() - started
 
 

@@ -1,6 +1,7 @@
 """`assay show`: what is in the workspace, for people."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from assay.api.contamination import describe_contamination
 from assay.api.duplicates import show_duplicates
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Artifact, Corpus, Export, Run, Scores, Selection, Tokens, human_count
@@ -19,7 +21,9 @@ from assay.artifacts.workspace import Workspace
 from assay.comparison.report import in_words
 from assay.comparison.table import table
 from assay.errors import ArtifactError
+from assay.scorers import Contamination
 
+_NUM_VALUES = 8
 _KINDS: dict[str, type[Artifact]] = {k.kind: k for k in (Comparison, Corpus, Export, Run, Scores, Selection, Tokens)}
 
 
@@ -65,7 +69,9 @@ def describe(artifact: Artifact) -> RenderableType:
     if isinstance(artifact, Comparison):
         parts = [table(artifact.content), Text(f"Report  {artifact.report}")]
     elif isinstance(artifact, Scores):
-        parts.append(_quantiles(artifact))
+        parts += _distributions(artifact)
+        if artifact.name == Contamination.name:
+            parts += describe_contamination(artifact)
     elif isinstance(artifact, Selection | Export):
         parts.append(_funnel(artifact.manifest.counts))
     return Group(*parts)
@@ -86,18 +92,43 @@ def _facts(manifest: Manifest, folder: Path, facts: dict[str, str] | None = None
     return grid
 
 
-def _quantiles(scores: Scores) -> RenderableType:
+def _distributions(scores: Scores) -> list[RenderableType]:
+    """Quantiles of the columns that hold numbers, and the commonest values of those that hold text."""
+    columns = {name: scores.to_table([name])[name] for name in scores.column_names}
+    # The numbers of clusters only name; truth values are shown as 0 and 1.
+    numbers = {name: c for name, c in columns.items() if _is_number(c.type) and not name.endswith(".cluster")}
+    texts = {name: column for name, column in columns.items() if pa.types.is_string(column.type)}
+    tables = [_quantiles(numbers)] if numbers else []
+    return tables + ([_commonest(texts)] if texts else [])
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
+def _quantiles(columns: dict[str, pa.ChunkedArray]) -> RenderableType:
     grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
     grid.add_column("column")
     for name in ("nulls", "min", "10 %", "median", "90 %", "max"):
         grid.add_column(name, justify="right")
-    for name in scores.column_names:
-        if name.endswith(".cluster"):  # numbers that only name
-            continue
-        column = scores.to_table([name])[name]
+    for name, column in columns.items():
         values = column.drop_null().cast(pa.float64()).to_numpy()
         points = np.quantile(values, [0, 0.1, 0.5, 0.9, 1]) if len(values) else []
         grid.add_row(name, f"{column.null_count:,}", *(f"{p:,.4g}" for p in points))
+    return grid
+
+
+def _commonest(columns: dict[str, pa.ChunkedArray]) -> RenderableType:
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    for name in ("column", "commonest values and their documents"):
+        grid.add_column(name)
+    for name in ("values", "nulls"):
+        grid.add_column(name, justify="right")
+    for name, column in columns.items():
+        counts = Counter(column.drop_null().to_pylist())
+        listed = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        shown = ", ".join(f"{value} {number:,}" for value, number in listed[:_NUM_VALUES])
+        grid.add_row(name, Text(shown), f"{len(counts):,}", f"{column.null_count:,}")
     return grid
 
 

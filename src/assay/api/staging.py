@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from assay.api.reading import benchmarks
 from assay.api.recipe import RANDOM, Recipe, Source, Target
 from assay.api.refining import refine
 from assay.api.running import Bench, Task, run
@@ -126,9 +127,10 @@ def prepare(recipe: Recipe, workspace: Workspace, arms: Sequence[str] | None = N
             note(f"{name} is tested on {heldout[name].num_documents} documents only, so intervals will be wide")
     guard_targets = dict(fit) | {f"{name}.heldout": corpus for name, corpus in heldout.items()}
     guard = score(pool, recipe.overlap.scorer(), target=guard_targets, workspace=workspace)
+    sets = {} if recipe.benchmarks is None else _open_benchmarks(recipe.benchmarks, workspace)
     scores = {
         name: tuple(
-            score(pool, scorer, target=fit if scorer.needs_target else None, workspace=workspace)
+            score(pool, scorer, target=sets if scorer.takes_benchmarks else fit, workspace=workspace)
             for scorer in arm.scorers()
         )
         for name, arm in recipe.arms.items()
@@ -207,6 +209,18 @@ def _open(source: Source, name: str, workspace: Workspace) -> Corpus:
     for refiner in source.refine:
         corpus = refine(corpus, refiner, workspace=workspace)
     return corpus
+
+
+def _open_benchmarks(source: Source, workspace: Workspace) -> dict[str, Corpus]:
+    assert not isinstance(source.read, Corpus)
+    return benchmarks(
+        source.read,
+        text=source.text,
+        id=source.id,
+        format=source.format,
+        max_failed_share=source.max_failed_share,
+        workspace=workspace,
+    )
 
 
 def _split(target: Target, name: str, workspace: Workspace) -> tuple[Corpus, Corpus]:

@@ -39,13 +39,14 @@ class Workspace:
         return Draft(folder, kind, name, mark, version, dict(parameters), dict(inputs))
 
     def find(self, mark: str) -> Path:
-        """Folder of the one finished artifact whose name contains `mark` (a fingerprint or the start of one).
+        """Folder of the one finished artifact that `mark` means: its name ("dsir") or (the start of) its fingerprint.
 
         Raises:
             ArtifactError: none or several match; the message lists what there is.
         """
         folders = sorted(path.parent for path in self.root.glob(f"*/{MANIFEST}"))
-        matches = [f for f in folders if f.name == mark or f.name.rsplit("-", 1)[-1].startswith(mark)]
+        by_mark = [f for f in folders if f.name == mark or f.name.rsplit("-", 1)[-1].startswith(mark)]
+        matches = by_mark or [f for f in folders if f.name.rsplit("-", 1)[0].endswith(f"-{_safe(mark)}")]
         if len(matches) == 1:
             return matches[0]
         listed = ", ".join(f.name for f in (matches or folders)[:10]) or "nothing yet"

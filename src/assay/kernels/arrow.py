@@ -50,6 +50,9 @@ def masked(values: np.ndarray, is_valid: np.ndarray) -> pa.Array:
 
 
 def from_utf8(data: np.ndarray, offsets: np.ndarray) -> pa.Array:
-    """A large_string array of UTF-8 bytes [bytes] uint8 and offsets [strings + 1] int64, without a copy."""
-    places, content = (pa.py_buffer(np.ascontiguousarray(values)) for values in (offsets, data))
-    return pa.LargeStringArray.from_buffers(len(offsets) - 1, places, content)
+    """Large_string array over bytes [bytes] uint8 and offsets [strings + 1] int64, without a copy; no nulls.
+
+    The bytes must be UTF-8: nothing checks them.
+    """
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(offsets, np.int64)), pa.py_buffer(np.ascontiguousarray(data))]
+    return pa.Array.from_buffers(pa.large_string(), len(offsets) - 1, buffers)

@@ -18,6 +18,7 @@ from assay.kernels.unicode import decode
 
 SPACE, ALPHA, LOWER, UPPER, DIGIT, PUNCTUATION, SYMBOL, ICON = (np.uint16(1 << k) for k in range(8))
 _LEAD, _TRAIL, _HYPHEN, _QUOTE, LINE_BREAK, TERMINAL = (np.uint16(1 << k) for k in range(8, 14))
+_LAST_PLANE_WITH_LETTERS = 0x40000
 _BOTH_ENDS = set(",:;!?()[]{}<>_#*&'\"`")
 _FRONT_ONLY = set("%=$+")
 _ABBREVIATIONS = (
@@ -51,7 +52,7 @@ def flags() -> Flags:
     import unicodedata
 
     table = np.zeros(0x110000, np.uint16)
-    for code in range(0x30000):
+    for code in range(_LAST_PLANE_WITH_LETTERS):
         c = chr(code)
         category = unicodedata.category(c)
         bits = SPACE * c.isspace() | ALPHA * c.isalpha() | LOWER * (category == "Ll") | UPPER * (category == "Lu")

@@ -1,10 +1,12 @@
 """Scorers: methods that give every document numbers. A new one is one file here and one line in the table."""
 
 from assay.scorers.base import Column, Method, Scorer, State
+from assay.scorers.contamination import Contamination
 from assay.scorers.dsir import DSIR
 from assay.scorers.exact import Exact
 from assay.scorers.grouping import Grouping
 from assay.scorers.heuristics import Heuristics
+from assay.scorers.language import Language
 from assay.scorers.length import Length
 from assay.scorers.minhash import MinHash
 from assay.scorers.overlap import Overlap
@@ -12,9 +14,11 @@ from assay.scorers.repeats import Repeats
 from assay.scorers.substrings import Substrings
 
 SCORERS: dict[str, type[Method]] = {
+    "contamination": Contamination,
     "dsir": DSIR,
     "exact": Exact,
     "heuristics": Heuristics,
+    "language": Language,
     "length": Length,
     "minhash": MinHash,
     "overlap": Overlap,
@@ -30,9 +34,11 @@ __all__ = [
     "PREFIXES",
     "SCORERS",
     "Column",
+    "Contamination",
     "Exact",
     "Grouping",
     "Heuristics",
+    "Language",
     "Length",
     "Method",
     "MinHash",

@@ -32,12 +32,14 @@ class Method(ABC):
     version: to be raised whenever the same parameters would give other numbers.
     needs_target: it compares with target documents.
     prefixes: first parts of its columns' names, where they are not its name.
+    takes_benchmarks: the targets are a recipe's benchmarks, not what its data is for.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     needs_target: ClassVar[bool] = False
     prefixes: ClassVar[tuple[str, ...]] = ()
+    takes_benchmarks: ClassVar[bool] = False
 
     @abstractmethod
     def columns(self, targets: tuple[str, ...]) -> list[Column]:
@@ -53,9 +55,11 @@ class Scorer(Method):
 
     needs_target: `fit` looks at target documents.
     reads_pool: `fit` looks at every document of the pool.
+    target_columns: what `sketch_target` is given of the target's columns; those that a target has not are left out.
     """
 
     reads_pool: ClassVar[bool] = False
+    target_columns: ClassVar[tuple[str, ...]] = ("text",)
 
     @abstractmethod
     def score(self, batch: pa.RecordBatch, state: State) -> list[pa.Array]:
