@@ -143,7 +143,7 @@ def score(recipe: RecipePath, arm: ArmName = None, set: Set = None, workspace: W
 
     loaded = _load(recipe, set)
     stage = prepare(loaded, _space(workspace, recipe), arms=_arms(loaded.arms, arm))
-    shown = {s.fingerprint: s for scores in (*stage.scores.values(), (stage.guard,)) for s in scores}
+    shown = {s.fingerprint: s for scores in (*stage.scores.values(), stage.guards) for s in scores}
     for scores in shown.values():
         _out.print(describe(scores))
 
@@ -182,19 +182,27 @@ def write(
 def show(
     thing: Annotated[
         str | None,
-        typer.Argument(help="A recipe, a folder, (the start of) a fingerprint, or: duplicates.", show_default=False),
+        typer.Argument(
+            help="A recipe, a folder, (the start of) a fingerprint, or: duplicates, dropped.", show_default=False
+        ),
     ] = None,
     which: Annotated[
         str | None,
-        typer.Argument(help="After duplicates: exact, minhash, or (the start of) a fingerprint.", show_default=False),
+        typer.Argument(
+            help="After duplicates: exact, minhash; after dropped: an arm; or a fingerprint.", show_default=False
+        ),
     ] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="After dropped: one reason, such as gopher.too_few_words.", show_default=False)
+    ] = None,
+    number: Annotated[int, typer.Option("--number", "-n", help="After dropped: examples of each reason.")] = 10,
     workspace: WorkspacePath = None,
 ) -> None:
-    """Show an artifact, a comparison, the largest clusters of duplicates, or without argument all artifacts."""
+    """Show an artifact, a comparison, duplicates, dropped documents, or without argument all artifacts."""
     from assay.api.showing import show as run_show
 
     recipe = Path(thing) if thing and thing.endswith((".yaml", ".yml")) else None
-    _out.print(run_show(thing, _space(workspace, recipe), which))
+    _out.print(run_show(thing, _space(workspace, recipe), which, reason, number))
 
 
 def main() -> None:

@@ -240,7 +240,14 @@ def test_every_document_that_cannot_be_taken_has_its_first_reason() -> None:
     assert reasons(Rules(policy=Top(), score=score)) == [None, "no_score", "no_score", None, None, None]
     assert reasons(Rules(policy=Uniform())) == [None] * 6
     assert reasons(Rules(policy=Top(), score=score, where=where)) == [None, "no_score", "where", "where", "where", None]
-    assert reasons(Rules(policy=Uniform(), where=where, guard=guard)) == [None, None, "where", "where", "overlap", None]
+    assert reasons(Rules(policy=Uniform(), where=where, guards={"overlap": guard})) == [
+        None,
+        None,
+        "where",
+        "where",
+        "overlap",
+        None,
+    ]
     expected = [None, "no_score", "no_score", "outside_threshold", None, "outside_threshold"]
     assert reasons(Rules(policy=Threshold(min=3), score=score)) == expected
     assert set(reasons(Rules(policy=Uniform(), pool_sample=1e-9, where=where))) == {"not_in_sample"}

@@ -102,7 +102,8 @@ def _conclude(stage: Stage, evidence: Evidence, workspace: Workspace, started: f
         for (name, tokens), seeds in evidence.runs.items()
         for seed, run in enumerate(seeds)
     }
-    inputs["guard"] = stage.guard.fingerprint  # made from the pool and all target text, of which runs see a part
+    # Made from the pool and all target text, of which runs see a part.
+    inputs |= {f"guard.{scores.name}": scores.fingerprint for scores in stage.guards}
     draft = workspace.open_draft("comparison", stage.bench.pool.name, VERSION, _parameters(stage.recipe), inputs)
     manifest = draft.finished()
     if manifest is None:
@@ -183,6 +184,7 @@ def _content(
             "excluded": recipe.overlap.max_share < 1,
             "documents": overlapping_documents(stage),
         },
+        "contamination": stage.contamination and stage.contamination.manifest.summary,
         "lineage": _lineage(stage, draft),
         "seconds": {"wall": time.perf_counter() - started, **costs(stage, evidence, selections)},
     }
@@ -255,7 +257,7 @@ def _parameters(recipe: Recipe) -> dict[str, Any]:
 def _lineage(stage: Stage, draft: Draft) -> dict[str, Any]:
     """What everything was made from: fingerprints, parameters, versions."""
     bench = stage.bench
-    artifacts: dict[str, Any] = {"pool": bench.pool, "tokens": bench.tokens, "overlap": stage.guard}
+    artifacts: dict[str, Any] = {"pool": bench.pool, "tokens": bench.tokens} | {s.name: s for s in stage.guards}
     for name in bench.heldout:
         artifacts[f"target.{name}.fit"] = stage.fit[name]
         artifacts[f"target.{name}.heldout"] = bench.heldout[name][0]

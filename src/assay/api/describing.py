@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from assay.api.dropped import funnels, sources
 from assay.api.selecting import Question, id_hashes
 from assay.api.staging import Evidence, Stage
 from assay.artifacts.kinds import Corpus, Selection
@@ -47,7 +47,8 @@ def describe_arm(stage: Stage, name: str) -> tuple[dict[str, Any], dict[str, Any
         "selection": selection.fingerprint,
         "documents": selection.manifest.counts["kept"],
         "tokens": int(selection.manifest.summary["chosen"]),
-        "funnel": {key: selection.manifest.counts[key] for key in ("in", "kept", "dropped", "failed")},
+        "funnel": {key: selection.manifest.counts[key] for key in ("in", "kept", "dropped", "failed")}
+        | funnels(stage.bench.pool, selection, stage.scores[name]),
         "composition": {"pool": dict(pool), "chosen": dict(chosen)},
         "worst_chosen_score": cut,
     }
@@ -72,7 +73,7 @@ def costs(stage: Stage, evidence: Evidence, selections: Mapping[str, Selection])
     }
     shared = {
         "reading": stage.bench.pool.manifest.seconds.get("core", 0.0),
-        "overlap": stage.guard.manifest.seconds["core"],
+        "guards": sum(scores.manifest.seconds["core"] for scores in stage.guards),
         "tokenizing": stage.bench.tokens.manifest.seconds["core"],
         "all_runs": float(sum(r.manifest.seconds["core"] for seeds in evidence.runs.values() for r in seeds)),
     }
@@ -82,9 +83,9 @@ def costs(stage: Stage, evidence: Evidence, selections: Mapping[str, Selection])
 def overlapping_documents(stage: Stage) -> dict[str, int]:
     """Documents of the pool that share a run of words with each target and held-out set, and with any."""
     counts: Counter[str] = Counter()
-    for part in range(stage.guard.num_parts):
-        table = stage.guard.table(part)
-        for name in stage.guard.column_names:
+    for part in range(stage.overlap.num_parts):
+        table = stage.overlap.table(part)
+        for name in stage.overlap.column_names:
             if name != "overlap.share":
                 counts[name.removeprefix("overlap.ngrams").removeprefix(".") or "any"] += int(
                     np.count_nonzero(table[name].fill_null(0).to_numpy())
@@ -97,7 +98,7 @@ def _look(question: Question, selection: Selection, part: int) -> dict[str, Any]
     pool, rules = question.corpus, question.rules
     judged = question.judge(part)
     repeats = selection.repeats(part)
-    sources = _sources(pool, part)
+    origins = sources(pool, part)
     scores = np.full(len(repeats), np.nan)
     if rules.score is not None:
         values = rules.score.evaluate(question.rows(part))
@@ -110,38 +111,29 @@ def _look(question: Question, selection: Selection, part: int) -> dict[str, Any]
     finite = chosen_scores[np.isfinite(chosen_scores)]
     drawn = uniforms(keyed_hashes(id_hashes(pool, part), 0, "histogram")) < _MAX_SCORES / pool.num_documents
     return {
-        "pool": _by_source(sources, judged.cost),
-        "chosen": _by_source(sources, judged.cost * repeats),
+        "pool": _by_source(origins, judged.cost),
+        "chosen": _by_source(origins, judged.cost * repeats),
         "scores": scores[drawn],
         "taken": repeats[drawn] > 0,
         "extremes": [float(finite.min()), float(finite.max())] if len(finite) else [],
-        "kept": [_example(part, row, judged.key, scores, sources) for row in nearest_kept],
-        "dropped": [_example(part, row, judged.key, scores, sources) for row in nearest_dropped],
+        "kept": [_example(part, row, judged.key, scores, origins) for row in nearest_kept],
+        "dropped": [_example(part, row, judged.key, scores, origins) for row in nearest_dropped],
     }
 
 
-def _sources(pool: Corpus, part: int) -> pa.Array:
-    """Where each document of a part comes from: its `source` if that can be read as text, or else its file."""
-    if "source" in pool.column_names:
-        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return pool.table(part, ["source"])["source"].cast(pa.string()).fill_null("unknown").combine_chunks()
-    entry = pool.manifest.parts[part]
-    return pa.array([str(entry["label"])] * entry["rows"], pa.string())
-
-
-def _by_source(sources: pa.Array, tokens: np.ndarray) -> dict[str, float]:
-    table = pa.table({"source": sources, "tokens": tokens}).group_by("source").aggregate([("tokens", "sum")])
+def _by_source(origins: pa.Array, tokens: np.ndarray) -> dict[str, float]:
+    table = pa.table({"source": origins, "tokens": tokens}).group_by("source").aggregate([("tokens", "sum")])
     return {row["source"]: row["tokens_sum"] for row in table.to_pylist() if row["tokens_sum"]}
 
 
-def _example(part: int, row: int, keys: np.ndarray, scores: np.ndarray, sources: pa.Array) -> dict[str, Any]:
+def _example(part: int, row: int, keys: np.ndarray, scores: np.ndarray, origins: pa.Array) -> dict[str, Any]:
     score = float(scores[row])
     return {
         "part": part,
         "row": int(row),
         "key": int(keys[row]),
         "score": None if np.isnan(score) else score,
-        "source": sources[int(row)].as_py(),
+        "source": origins[int(row)].as_py(),
     }
 
 

@@ -84,7 +84,7 @@ class Task:
     name: str
     rules: Rules
     scores: tuple[Scores, ...]
-    guard: Scores
+    guards: tuple[Scores, ...]
     num_tokens: int
     max_repeats: int
 
@@ -97,7 +97,7 @@ class Task:
             rules=self.rules,
             budget=Budget(self.num_tokens, "tokens"),
             max_repeats=self.max_repeats,
-            guard=self.guard,
+            guards=self.guards,
         )
 
     def selection(self, bench: Bench) -> Selection:

@@ -40,7 +40,7 @@ from assay.selection.expressions import Expression
 from assay.selection.policies import POLICIES, Policy
 
 VERSION = 3
-GUARD = "guard."  # before the columns of the guard, which has seen held-out text: no score or `where` may read them
+GUARD = "guard."  # before the columns of guards, which have seen held-out text: no score or `where` may read them
 _KEEP_ROWS = 2_000_000
 
 
@@ -50,7 +50,7 @@ class Question:
 
     scores: score columns that the rules may read. tokens: exact token counts; None = `length.tokens`.
     budget: what to take. max_repeats: how often one document may be taken.
-    guard: the scores that only the rules' guard reads, by names with `GUARD` before them.
+    guards: the scores that only the rules' guards read, by names with `GUARD` before them.
     winners: what stands for each cluster of duplicates, once that is known; see `first_of_each`.
     """
 
@@ -60,7 +60,7 @@ class Question:
     rules: Rules
     budget: Budget
     max_repeats: int
-    guard: Scores | None = None
+    guards: tuple[Scores, ...] = ()
     winners: np.ndarray | None = None
 
     def rows(self, part: int) -> pa.Table:
@@ -70,9 +70,9 @@ class Question:
         for source in sources:
             names = sorted(self.rules.columns & set(source.column_names))
             columns |= dict(zip(names, source.table(part, names).columns, strict=True)) if names else {}
-        if self.guard is not None and self.rules.guard is not None:
-            names = [name for name in self.guard.column_names if GUARD + name in self.rules.guard.columns]
-            table = self.guard.table(part, names)
+        for guard in self.guards:
+            names = [name for name in guard.column_names if GUARD + name in self.rules.columns]
+            table = guard.table(part, names)
             columns |= {GUARD + name: table[name] for name in names}
         return pa.table(columns or {"": pa.nulls(self.corpus.manifest.parts[part]["rows"])})
 
@@ -283,12 +283,12 @@ def _check_columns(question: Question) -> None:
     distinct = {s.fingerprint: s for s in question.scores}.values()
     known = [*question.corpus.column_names, *(name for s in distinct for name in s.column_names)]
     rules = question.rules
-    wanted = replace(rules, guard=None).columns
-    reserved = sorted(name for name in {*known, *wanted} if name.startswith(GUARD)) if rules.guard is not None else []
+    wanted = replace(rules, guards={}).columns
+    reserved = sorted(name for name in {*known, *wanted} if name.startswith(GUARD)) if rules.guards else []
     if reserved:
         raise InvalidParameterError(
-            f"{reserved[0]!r} is taken: names that begin with {GUARD!r} stand for overlap with target and test text, "
-            "which no arm may see. Rename the column, or leave it out of `score` and `where`."
+            f"{reserved[0]!r} is taken: names that begin with {GUARD!r} stand for what a document shares with test "
+            "text and benchmarks, which no arm may see. Rename the column, or leave it out of `score` and `where`."
         )
     twice = sorted(wanted & {name for name, count in Counter(known).items() if count > 1})
     if twice:
@@ -309,7 +309,7 @@ def _parameters(question: Question) -> dict[str, Any]:
         "by": rules.score and rules.score.text,
         "higher_is_better": rules.higher_is_better,
         "where": rules.where and rules.where.text,
-        "guard": rules.guard and rules.guard.text,
+        "guards": {reason: guard.text for reason, guard in rules.guards.items()},
         "budget": question.budget.amount,
         "unit": question.budget.unit,
         "max_repeats": question.max_repeats,
@@ -327,8 +327,8 @@ def _inputs(question: Question) -> dict[str, str]:
     for scores in question.scores:
         if used & set(scores.column_names):
             inputs[f"scores.{scores.name}.{scores.fingerprint}"] = scores.fingerprint
-    if question.guard is not None and question.rules.guard is not None:
-        inputs["guard"] = question.guard.fingerprint
+    if question.rules.guards:
+        inputs |= {f"guard.{scores.name}": scores.fingerprint for scores in question.guards}
     if question.tokens is not None and question.budget.unit in ("tokens", "share"):
         inputs["tokens"] = question.tokens.fingerprint
     return inputs

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assay.api.contamination import describe_contamination
+from assay.api.dropped import show_dropped
 from assay.api.duplicates import show_duplicates
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Artifact, Corpus, Export, Run, Scores, Selection, Tokens, human_count
@@ -27,24 +28,33 @@ _NUM_VALUES = 8
 _KINDS: dict[str, type[Artifact]] = {k.kind: k for k in (Comparison, Corpus, Export, Run, Scores, Selection, Tokens)}
 
 
-DUPLICATES = "duplicates"
+DUPLICATES, DROPPED = "duplicates", "dropped"
 
 
-def show(thing: str | None, workspace: Workspace, which: str | None = None) -> RenderableType:
-    """A recipe's last comparison, one artifact, duplicates, or everything in the workspace.
+def show(
+    thing: str | None,
+    workspace: Workspace,
+    which: str | None = None,
+    reason: str | None = None,
+    number: int = 10,
+) -> RenderableType:
+    """A recipe's last comparison, one artifact, duplicates, dropped documents, or everything in the workspace.
 
     Args:
         thing: a recipe, a comparison.json, an artifact's folder, (the start of) a fingerprint, "duplicates" for the
-            largest clusters of them, or None for a list.
-        which: the scores that duplicates are taken from, see `show_duplicates`.
+            largest clusters of them, "dropped" for documents that a selection left out, or None for a list.
+        which: the scores that duplicates are taken from, or the selection; see `show_duplicates`, `show_dropped`.
+        reason, number: of `show_dropped`.
 
     Raises:
         ArtifactError: there is no such thing.
     """
     if thing is None:
         return _listing(workspace)
-    if which is not None and thing != DUPLICATES:
-        raise ArtifactError(f"`assay show` shows one thing; {which!r} can only follow {DUPLICATES!r}.")
+    if which is not None and thing not in (DUPLICATES, DROPPED):
+        raise ArtifactError(f"`assay show` shows one thing; {which!r} can only follow {DUPLICATES!r} or {DROPPED!r}.")
+    if thing == DROPPED:
+        return show_dropped(workspace, which, reason, number)
     if thing == DUPLICATES:
         return show_duplicates(which, workspace)
     path = Path(thing)

@@ -21,6 +21,7 @@ from assay.corpus.read import read_corpus
 from assay.corpus.split import leave_out_seen, limit_holdout, split_holdout
 from assay.errors import ArtifactError, InvalidParameterError
 from assay.progress import note, step
+from assay.scorers import Contamination
 from assay.selection.choose import Rules
 from assay.selection.expressions import Expression
 
@@ -34,14 +35,16 @@ _FEW_HELDOUT = 10
 class Stage:
     """A recipe made ready: everything opened, split, scored and tokenised; arms can be selected and run.
 
-    guard: overlap scores of the pool. scores: per arm, the scores that it reads.
+    overlap: shared runs of words of the pool. contamination: benchmark items in it, where the recipe has benchmarks.
+    scores: per arm, the scores that it reads.
     fit: target documents that scorers were fitted to, by target.
     """
 
     recipe: Recipe
     bench: Bench
     fit: Mapping[str, Corpus]
-    guard: Scores
+    overlap: Scores
+    contamination: Scores | None
     scores: Mapping[str, tuple[Scores, ...]]
 
     def task(self, name: str, seed: int, *, num_tokens: int | None = None, whole_pool: bool = False) -> Task:
@@ -52,7 +55,7 @@ class Stage:
             score=Expression(arm.by) if arm.by and arm.select.needs_score else None,
             higher_is_better=higher_is_better(arm.by),
             where=Expression(arm.where) if arm.where else None,
-            guard=self._guard(),
+            guards=self._guards(),
             pool_sample=1.0 if whole_pool else self.recipe.pool_sample,
             seed=seed,
             stream=name,
@@ -61,14 +64,22 @@ class Stage:
             name=name,
             rules=rules,
             scores=self.scores[name],
-            guard=self.guard,
+            guards=self.guards,
             num_tokens=num_tokens or int(self.recipe.budget.amount),
             max_repeats=arm.max_repeats,
         )
 
-    def _guard(self) -> Expression | None:
+    @property
+    def guards(self) -> tuple[Scores, ...]:
+        """What no arm may see, and by what documents are left out."""
+        return (self.overlap,) if self.contamination is None else (self.overlap, self.contamination)
+
+    def _guards(self) -> dict[str, Expression]:
         share = self.recipe.overlap.max_share
-        return None if share >= 1 else Expression(f"{GUARD}overlap.share <= {share!r}")
+        guards = {} if share >= 1 else {"overlap": Expression(f"{GUARD}overlap.share <= {share!r}")}
+        if self.contamination is not None:
+            guards["contamination"] = Expression(f"{GUARD}contamination.items = 0")
+        return guards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +137,9 @@ def prepare(recipe: Recipe, workspace: Workspace, arms: Sequence[str] | None = N
         if heldout[name].num_documents < _FEW_HELDOUT:
             note(f"{name} is tested on {heldout[name].num_documents} documents only, so intervals will be wide")
     guard_targets = dict(fit) | {f"{name}.heldout": corpus for name, corpus in heldout.items()}
-    guard = score(pool, recipe.overlap.scorer(), target=guard_targets, workspace=workspace)
+    overlap = score(pool, recipe.overlap.scorer(), target=guard_targets, workspace=workspace)
     sets = {} if recipe.benchmarks is None else _open_benchmarks(recipe.benchmarks, workspace)
+    contamination = score(pool, Contamination(), target=sets, workspace=workspace) if sets else None
     scores = {
         name: tuple(
             score(pool, scorer, target=sets if scorer.takes_benchmarks else fit, workspace=workspace)
@@ -148,7 +160,7 @@ def prepare(recipe: Recipe, workspace: Workspace, arms: Sequence[str] | None = N
         proxy=recipe.proxy,
         workspace=workspace,
     )
-    return Stage(recipe=recipe, bench=bench, fit=fit, guard=guard, scores=scores)
+    return Stage(recipe=recipe, bench=bench, fit=fit, overlap=overlap, contamination=contamination, scores=scores)
 
 
 def gather_evidence(stage: Stage) -> Evidence:

@@ -12,10 +12,13 @@ from assay.artifacts.kinds import human_count
 from assay.comparison import charts
 from assay.comparison.result import multiplier_estimate, multiplier_interval
 
+_NUM_VALUES = 30
+
 # What became of a document, as the funnel says it.
 DROP_REASONS = {
     "not_in_sample": "outside this seed's sample of the pool",
     "overlap": "shares text with the target or the test documents",
+    "contamination": "contains a benchmark item",
     "where": "left out by `where`",
     "no_score": "has no score",
     "outside_threshold": "outside the threshold",
@@ -53,11 +56,25 @@ def render(comparison: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
         ],
         colours=charts.VERDICT_COLOURS,
         dropped=_dropped(arms),
+        largest=_largest,
+        main_reason=_main_reason,
         lineage=json.dumps(comparison["lineage"], indent=1, ensure_ascii=False),
         times=multiplier_estimate,
         times_interval=multiplier_interval,
         count=human_count,
     )
+
+
+def _largest(outcomes: Mapping[str, Mapping[str, int]]) -> list[tuple[str, int]]:
+    """The values with most documents, and how many those are."""
+    sizes = {value: sum(counts.values()) for value, counts in outcomes.items()}
+    return sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:_NUM_VALUES]
+
+
+def _main_reason(outcomes: Mapping[str, int]) -> str:
+    """The commonest drop reason of a row of the funnel, by its short name."""
+    dropped = {reason: number for reason, number in outcomes.items() if reason != "kept"}
+    return max(dropped, key=lambda reason: (dropped[reason], reason)).replace("_", " ") if dropped else ""
 
 
 def _dropped(arms: list[dict[str, Any]]) -> list[tuple[str, list[int]]]:

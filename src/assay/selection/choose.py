@@ -12,7 +12,7 @@ ends up within one document of its budget.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ KEPT = "kept"
 REASONS = (
     "not_in_sample",
     "overlap",
+    "contamination",
     "where",
     "no_score",
     "outside_threshold",
@@ -49,7 +50,7 @@ class Rules:
 
     policy, score, where: the arm. `score` and `where` are expressions over `rows`, or None.
     higher_is_better: False when low scores are the better ones.
-    guard: expression that must be true, or the reason is "overlap".
+    guards: expressions that must be true, each by the reason for which a document is dropped otherwise.
     pool_sample: share of the pool that this seed sees; the rest is "not_in_sample".
     seed, stream: what the noise depends on, besides the id.
     """
@@ -58,7 +59,7 @@ class Rules:
     score: Expression | None = None
     higher_is_better: bool = True
     where: Expression | None = None
-    guard: Expression | None = None
+    guards: Mapping[str, Expression] = field(default_factory=dict)
     pool_sample: float = 1.0
     seed: int = 0
     stream: str = ""
@@ -66,7 +67,7 @@ class Rules:
     @property
     def columns(self) -> frozenset[str]:
         """Columns that `judge` reads."""
-        expressions = [e for e in (self.score, self.where, self.guard) if e is not None]
+        expressions = [e for e in (self.score, self.where, *self.guards.values()) if e is not None]
         return frozenset().union(self.policy.columns, *(e.columns for e in expressions))
 
 
@@ -127,8 +128,8 @@ def judge(rules: Rules, rows: pa.Table, id_hashes: np.ndarray, costs: np.ndarray
     if rules.pool_sample < 1:
         # One stream for all arms: within a seed they choose from the same sample.
         drop(uniforms(keyed_hashes(id_hashes, rules.seed, "pool")) >= rules.pool_sample, "not_in_sample")
-    if rules.guard is not None:
-        drop(~_truth(rules.guard.evaluate(rows), rules.guard), "overlap")
+    for reason_of_guard, guard in rules.guards.items():
+        drop(~_truth(guard.evaluate(rows), guard), reason_of_guard)
     for why, mask in rules.where.conditions(rows) if rules.where is not None else ():
         drop(~_truth(mask, rules.where), why or "where")
     scores = _scores(rules, rows, size)
