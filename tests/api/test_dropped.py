@@ -93,11 +93,12 @@ def test_benchmark_items_in_the_pool_are_left_out_of_every_arm(tmp_path: Path, w
         "budget": "1k tokens",
         "seeds": 2,
         "proxy": {"ngram": {"order": 2, "vocab_size": 500}},
-        "arms": {"long": {"score": "length.words"}},
+        "arms": {"long": {"score": "length.words"}, "und": {"where": "language.confidence >= 0"}},
     }
     result = assay.compare(recipe, workspace=workspace)
     assert result.content["contamination"]["items_found"] == {"quiz/test": 1}
-    assert [arm["funnel"]["dropped"]["contamination"] for arm in result.arms.values()] == [1, 1]
+    assert [arm["funnel"]["dropped"]["contamination"] for arm in result.arms.values()] == [1, 1, 1]
+    assert len({frozenset(arm["funnel"]["by_language"]) for arm in result.arms.values()}) == 1
     peeping = recipe | {"arms": {"peep": {"where": "guard.contamination.items > 0"}}}
     with pytest.raises(InvalidParameterError, match="'guard.contamination.items' is taken"):
         assay.compare(peeping, workspace=workspace)

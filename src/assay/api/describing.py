@@ -48,7 +48,7 @@ def describe_arm(stage: Stage, name: str) -> tuple[dict[str, Any], dict[str, Any
         "documents": selection.manifest.counts["kept"],
         "tokens": int(selection.manifest.summary["chosen"]),
         "funnel": {key: selection.manifest.counts[key] for key in ("in", "kept", "dropped", "failed")}
-        | funnels(stage.bench.pool, selection, stage.scores[name]),
+        | funnels(stage.bench.pool, selection, tuple(s for scores in stage.scores.values() for s in scores)),
         "composition": {"pool": dict(pool), "chosen": dict(chosen)},
         "worst_chosen_score": cut,
     }
