@@ -12,10 +12,12 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
 def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
-    assert found is not None
-    return found.group(1)
+    return blocks(language)[0]
 
 
 def test_the_python_example_runs(
@@ -34,6 +36,19 @@ def test_the_python_example_runs(
 def test_the_recipe_is_one(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(block("yaml"), encoding="utf-8")
     assert list(Recipe.load(tmp_path / "recipe.yaml").arms) == ["random", "dsir", "dsir-top", "longest"]
+
+
+def test_the_recipe_of_cleaning_is_one(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(blocks("yaml")[1], encoding="utf-8")
+    arms = Recipe.load(tmp_path / "recipe.yaml").arms
+    scorers = {name: [scorer.name for scorer in arm.scorers()] for name, arm in arms.items()}
+    assert scorers == {
+        "random": [],
+        "rules": ["heuristics"],
+        "english": ["language"],
+        "unique": ["minhash"],
+        "new": ["repeats", "substrings"],
+    }
 
 
 def test_the_tree_lists_every_module_and_no_other() -> None:

@@ -99,6 +99,11 @@ def test_benchmark_items_in_the_pool_are_left_out_of_every_arm(tmp_path: Path, w
     assert result.content["contamination"]["items_found"] == {"quiz/test": 1}
     assert [arm["funnel"]["dropped"]["contamination"] for arm in result.arms.values()] == [1, 1, 1]
     assert len({frozenset(arm["funnel"]["by_language"]) for arm in result.arms.values()}) == 1
+    counted = recipe | {"benchmarks": {"read": recipe["benchmarks"], "exclude": False}}
+    result = assay.compare(counted | {"arms": {"clean": {"where": "contamination.items = 0"}}}, workspace=workspace)
+    assert result.content["contamination"]["items_found"] == {"quiz/test": 1}
+    assert [arm["funnel"]["dropped"].get("contamination") for arm in result.arms.values()] == [None, None]
+    assert result.arms["clean"]["funnel"]["dropped"]["where"] == 1
     peeping = recipe | {"arms": {"peep": {"where": "guard.contamination.items > 0"}}}
     with pytest.raises(InvalidParameterError, match="'guard.contamination.items' is taken"):
         assay.compare(peeping, workspace=workspace)

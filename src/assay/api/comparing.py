@@ -223,7 +223,7 @@ def _save(draft: Draft, content: dict[str, Any], html: str) -> None:
 
 def _describe(arm: Arm) -> str:
     """ "top by dsir.log_weight where length.words >= 50"."""
-    parts = [arm.select.name]
+    parts = [arm.select.name if arm.select.unique_by is None else f"unique by {arm.select.unique_by}"]
     if arm.by is not None and arm.select.needs_score:
         parts.append(f"by {arm.by}")
     if arm.where is not None:

@@ -65,6 +65,17 @@ class Target(Source):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Benchmarks(Source):
+    """Question sets to look for in the pool. exclude: leave documents with one of their items out of every arm."""
+
+    exclude: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(isinstance(self.exclude, bool), "exclude", self.exclude, "true or false")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Arm:
     """One way to choose.
 
@@ -144,7 +155,7 @@ class Recipe:
     proxy: NGram = field(default_factory=NGram)
     overlap: OverlapGuard = field(default_factory=OverlapGuard)
     write: Write | None = None
-    benchmarks: Source | None = None
+    benchmarks: Benchmarks | None = None
 
     def __post_init__(self) -> None:
         check_integer("seeds", self.seeds, 2, 1000)
@@ -209,7 +220,7 @@ class Recipe:
         values["pool"] = _source(Source, values["pool"], "pool", folder)
         values["targets"] = _targets(values.pop("target"), folder)
         if values.get("benchmarks") is not None:
-            values["benchmarks"] = _rooted(_build(Source, _as_source(values["benchmarks"]), "benchmarks"), folder)
+            values["benchmarks"] = _source(Benchmarks, values["benchmarks"], "benchmarks", folder)
             check(not isinstance(values["benchmarks"].read, Corpus), "benchmarks", content["benchmarks"], "files")
         values["budget"] = Budget.parse(values["budget"])
         arms = {str(name): _arm(arm, f"arms.{name}") for name, arm in _mapping("arms", values["arms"]).items()}

@@ -77,7 +77,7 @@ class Stage:
     def _guards(self) -> dict[str, Expression]:
         share = self.recipe.overlap.max_share
         guards = {} if share >= 1 else {"overlap": Expression(f"{GUARD}overlap.share <= {share!r}")}
-        if self.contamination is not None:
+        if self.recipe.benchmarks is not None and self.recipe.benchmarks.exclude:
             guards["contamination"] = Expression(f"{GUARD}contamination.items = 0")
         return guards
 
