@@ -129,7 +129,25 @@ class Sample(Policy):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quota(Policy):
+class Wrapper(Policy):
+    """A policy that leaves the order of documents to another one, `within`."""
+
+    within: Policy = field(default_factory=Uniform)
+
+    @property
+    def needs_score(self) -> bool:  # type: ignore[override]
+        return self.within.needs_score
+
+    @property
+    def ranks(self) -> bool:  # type: ignore[override]
+        return self.within.ranks
+
+    def priorities(self, scores: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        return self.within.priorities(scores, uniform)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quota(Wrapper):
     """A budget for each value of a corpus column, filled by another policy.
 
     by: the column, of the corpus or of scores.
@@ -141,7 +159,6 @@ class Quota(Policy):
     name: ClassVar[str] = "quota"
     by: str = "source"
     shares: str | Mapping[str, float] = "proportional"
-    within: Policy = field(default_factory=Uniform)
 
     def __post_init__(self) -> None:
         check(isinstance(self.by, str), "by", self.by, "the name of a column")
@@ -167,19 +184,8 @@ class Quota(Policy):
         )
 
     @property
-    def needs_score(self) -> bool:  # type: ignore[override]
-        return self.within.needs_score
-
-    @property
-    def ranks(self) -> bool:  # type: ignore[override]
-        return self.within.ranks
-
-    @property
     def group_by(self) -> str | None:
         return self.by
-
-    def priorities(self, scores: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-        return self.within.priorities(scores, uniform)
 
     def group_budgets(self, budget: float, available: Mapping[str, float]) -> dict[str, float]:
         if not available:
@@ -204,7 +210,7 @@ class Quota(Policy):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unique(Policy):
+class Unique(Wrapper):
     """One document of each cluster of duplicates: the one that comes first under another policy.
 
     by: scores with the columns `cluster` and `cluster_size` ("minhash", "exact").
@@ -216,7 +222,6 @@ class Unique(Policy):
 
     name: ClassVar[str] = "unique"
     by: str = "minhash"
-    within: Policy = field(default_factory=Uniform)
     repeats: Mapping[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -229,23 +234,12 @@ class Unique(Policy):
             check_integer(f"repeats.{size}", number, 1)
 
     @property
-    def needs_score(self) -> bool:  # type: ignore[override]
-        return self.within.needs_score
-
-    @property
-    def ranks(self) -> bool:  # type: ignore[override]
-        return self.within.ranks
-
-    @property
     def group_by(self) -> str | None:
         return self.within.group_by
 
     @property
     def unique_by(self) -> str | None:
         return self.by
-
-    def priorities(self, scores: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-        return self.within.priorities(scores, uniform)
 
     def times(self, cluster_sizes: np.ndarray) -> np.ndarray:
         sizes = sorted(self.repeats)
