@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
@@ -210,10 +211,16 @@ def main() -> None:
     progress.set_verbose(True)
     try:
         app()
+        code = 0
     except SystemExit as end:
-        with suppress(BrokenPipeError):  # whoever read the output has gone
-            sys.stdout.flush()
-        os._exit(end.code if isinstance(end.code, int) else 1)
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:  # a mistake of ours; winding down must not bury what it says
+        traceback.print_exc()
+        code = 1
+    with suppress(BrokenPipeError):  # whoever read the output has gone
+        sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _disk_message(error: OSError) -> str | None:

@@ -1,5 +1,7 @@
 """Running a function over parts."""
 
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -58,3 +60,32 @@ def test_several_items_are_worked_on_at_once() -> None:
     started = time.perf_counter()
     list(map_parts(lambda item: time.sleep(0.2), range(8)))
     assert time.perf_counter() - started < 1.4
+
+
+IGNORED = """
+import os, signal, threading, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as for a command started with & in a script
+from assay.corpus.engine import map_parts
+
+def work(item):
+    time.sleep(0.3)
+    return item
+
+def interrupt():
+    time.sleep(1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    done = len(list(map_parts(work, range(60))))
+except KeyboardInterrupt:
+    done = "interrupted"
+print(done, flush=True)
+os._exit(0)
+"""
+
+
+def test_an_engine_that_was_told_to_stop_does_not_pass_for_done() -> None:
+    """Daft hears SIGINT even where Python ignores it, and then ends its results early without a word."""
+    done = subprocess.run([sys.executable, "-c", IGNORED], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split()[-1] in ("interrupted", "60"), done.stderr

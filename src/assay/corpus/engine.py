@@ -29,6 +29,7 @@ def map_parts(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
 
     Raises:
         whatever `work` raised first, as it was raised there.
+        KeyboardInterrupt: the engine was told to stop (it hears Ctrl-C by itself, even where Python ignores it).
     """
     if len(items) < 2 or getattr(_worker, "busy", False):
         for item in items:
@@ -36,11 +37,15 @@ def map_parts(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
         return
     run = daft.func(_Guarded(work, items), return_dtype=daft.DataType.python())
     frame = daft.from_arrow(pa.table({"index": range(len(items))})).into_batches(1)
+    num_done = 0
     for row in frame.select(run(daft.col("index")).alias("result")).iter_rows():
         error, result = row["result"]
         if error is not None:
             raise error
+        num_done += 1
         yield result
+    if num_done < len(items):
+        raise KeyboardInterrupt
 
 
 class _Guarded:
