@@ -8,6 +8,7 @@ from rich.console import Console
 
 import assay
 from assay.api.dropped import funnels, show_dropped
+from assay.api.showing import describe
 from assay.artifacts.workspace import Workspace
 from assay.errors import ArtifactError, InvalidParameterError
 from tests.conftest import make_prose, write_jsonl
@@ -52,6 +53,17 @@ def test_language_scores_are_believed_before_a_column(
     scores = assay.score(corpus, "language", workspace=workspace)
     codes = set(scores.to_table(["language.code"])["language.code"].to_pylist())
     assert set(funnels(corpus, selection, (scores,))["by_language"]) == codes
+
+
+def test_a_selection_shows_its_funnel_by_source_and_language(
+    workspace: Workspace, selection: assay.Selection, corpus: assay.Corpus
+) -> None:
+    screen = StringIO()
+    Console(width=120, file=screen).print(describe(selection))
+    lines = [" ".join(line.split()) for line in screen.getvalue().splitlines()]
+    assert "chat 6 0 fails the rule gopher.too_few_words: 6" in lines
+    assert "web 5 1 fails the rule gopher.too_few_stop_words: 4" in lines
+    assert "de 1 1" in lines
 
 
 def test_examples_come_with_what_their_reason_is_about(workspace: Workspace, selection: assay.Selection) -> None:

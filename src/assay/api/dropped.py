@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from assay.api.selecting import id_hashes
@@ -23,6 +25,7 @@ KEPT = "kept"
 _LANGUAGE = "language.code"
 _LANGUAGE_COLUMNS = ("language", "lang")
 _EXCERPT_CHARACTERS = 400
+_NUM_ROWS = 12
 
 
 def sources(corpus: Corpus, part: int) -> pa.Array:
@@ -56,6 +59,17 @@ def funnels(corpus: Corpus, selection: Selection, scores: tuple[Scores, ...]) ->
     }
 
 
+def funnel_tables(selection: Selection) -> list[RenderableType]:
+    """The funnel by source and language, largest first, as far as corpus and scores are still in the workspace."""
+    workspace = Workspace(selection.folder.parent)
+    try:
+        corpus = Corpus(workspace.find(selection.manifest.inputs["corpus"]))
+        found = funnels(corpus, selection, _scores(workspace, selection))
+    except ArtifactError:
+        return []
+    return [_funnel_table(kind.removeprefix("by_"), found[kind]) for kind in found if len(found[kind]) > 1]
+
+
 def show_dropped(
     workspace: Workspace, which: str | None = None, reason: str | None = None, number: int = 10
 ) -> RenderableType:
@@ -72,14 +86,36 @@ def show_dropped(
     selection = _selection(workspace, which, reason)
     corpus = Corpus(workspace.find(selection.manifest.inputs["corpus"]))
     dropped = selection.manifest.counts["dropped"]
-    marks = [mark for name, mark in selection.manifest.inputs.items() if name.startswith("scores.")]
-    scores = tuple(Scores(workspace.find(mark)) for mark in marks)
+    scores = _scores(workspace, selection)
     head = f"{selection.name} {selection.fingerprint} of {corpus.name}: kept {selection.manifest.counts['kept']:,}"
     parts: list[RenderableType] = [Text(head, style="bold")]
     for name in [reason] if reason is not None else dropped:
         parts += [Text(f"\n{in_words(name)}: {dropped[name]:,} documents", style="bold"), Text()]
         parts += _examples(corpus, selection, scores, name, number)
     return Group(*parts)
+
+
+def _scores(workspace: Workspace, selection: Selection) -> tuple[Scores, ...]:
+    marks = [mark for name, mark in selection.manifest.inputs.items() if name.startswith("scores.")]
+    return tuple(Scores(workspace.find(mark)) for mark in marks)
+
+
+def _funnel_table(title: str, found: dict[str, dict[str, int]]) -> RenderableType:
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    grid.add_column(title, overflow="ellipsis", no_wrap=True, max_width=32)
+    for name in ("in", "kept"):
+        grid.add_column(name, justify="right")
+    grid.add_column("most left out for")
+    sizes = {value: sum(outcomes.values()) for value, outcomes in found.items()}
+    for value in sorted(sizes, key=lambda v: (-sizes[v], v))[:_NUM_ROWS]:
+        outcomes = dict(found[value])
+        kept = outcomes.pop(KEPT, 0)
+        reason = max(outcomes, key=lambda r: (outcomes[r], r)) if outcomes else None
+        why = "" if reason is None else f"{in_words(reason)}: {outcomes[reason]:,}"
+        grid.add_row(Text(value), f"{sizes[value]:,}", f"{kept:,}", why)
+    if len(sizes) > _NUM_ROWS:
+        grid.add_row(Text(f"and {len(sizes) - _NUM_ROWS:,} more", style="dim"))
+    return grid
 
 
 def _as_text(corpus: Corpus, name: str, part: int) -> pa.Array | None:

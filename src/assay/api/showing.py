@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assay.api.contamination import describe_contamination
-from assay.api.dropped import show_dropped
+from assay.api.dropped import funnel_tables, show_dropped
 from assay.api.duplicates import show_duplicates
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Artifact, Corpus, Export, Run, Scores, Selection, Tokens, human_count
@@ -84,6 +84,8 @@ def describe(artifact: Artifact) -> RenderableType:
             parts += describe_contamination(artifact)
     elif isinstance(artifact, Selection | Export):
         parts.append(_funnel(artifact.manifest.counts))
+        if isinstance(artifact, Selection):
+            parts += funnel_tables(artifact)
     return Group(*parts)
 
 
