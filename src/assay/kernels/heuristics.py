@@ -248,6 +248,50 @@ def measure_rules(data, offsets, flags, kept, stop_words, phrases, firsts_of_phr
 
 
 @njit(nogil=True, cache=True)
+def letter_words(data, offsets, flags, kept):
+    """Every word that has a letter, as the rules count words.
+
+    Args:
+        data, offsets: UTF-8 bytes of all documents, and where each starts [documents + 1].
+        flags, kept: of `rule_words.flags()`.
+
+    Returns:
+        hashes [words] uint64 as `word_hash` computes them, and the bytes where each word starts and ends.
+    """
+    hashes, starts, ends = np.empty(_ROOM, np.uint64), np.empty(_ROOM, np.int64), np.empty(_ROOM, np.int64)
+    places = (np.empty(_ROOM, np.int64), np.empty(_ROOM, np.int64), np.empty(_ROOM, np.int64))
+    count = 0
+    for row in range(len(offsets) - 1):
+        start, end = offsets[row], offsets[row + 1]
+        if end - start + 2 > len(places[0]):
+            size = 2 * (end - start + 2)
+            places = (np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64))
+        num_words = split_words(data, start, end, flags, kept, places[0], places[1], places[2])
+        if count + num_words > len(hashes):
+            size = 2 * (count + num_words)
+            hashes, starts, ends = _grown(hashes, size), _grown(starts, size), _grown(ends, size)
+        for k in range(num_words):
+            h, has_letter = FNV_OFFSET, False
+            i, stop = places[0][k], places[1][k]
+            while i < stop:
+                code, width = decode(data, i, stop)
+                h = (h ^ np.uint64(code)) * FNV_PRIME
+                has_letter |= (flags[code] & ALPHA) != 0
+                i += width
+            if has_letter:
+                hashes[count], starts[count], ends[count] = mix64(h), places[0][k], places[1][k]
+                count += 1
+    return hashes[:count], starts[:count], ends[:count]
+
+
+@njit(nogil=True, cache=True)
+def _grown(array, size):
+    larger = np.empty(size, array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
+@njit(nogil=True, cache=True)
 def _buffers(size):
     """Room for documents of at most `size` words and as many lines."""
     table = 16

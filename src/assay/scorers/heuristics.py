@@ -27,7 +27,7 @@ from assay.kernels.rule_words import flags
 from assay.scorers.base import Column, Scorer, State
 
 ENGLISH_STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
-_MAX_STOP_WORDS = 64
+MAX_STOP_WORDS = 64
 _COUNTS = ("gopher.word_count", "gopher.stop_words", *(name for name in COLUMNS if name.startswith("c4.")))
 _MEANINGS = {
     "gopher.word_count": "words, punctuation left out",
@@ -69,8 +69,8 @@ class Heuristics(Scorer):
 
     def __post_init__(self) -> None:
         is_list = isinstance(self.stop_words, tuple | list) and all(isinstance(w, str) and w for w in self.stop_words)
-        ok = is_list and len(set(self.stop_words)) == len(self.stop_words) <= _MAX_STOP_WORDS
-        check(ok, "stop_words", self.stop_words, f"a list of at most {_MAX_STOP_WORDS} different words")
+        ok = is_list and len(set(self.stop_words)) == len(self.stop_words) <= MAX_STOP_WORDS
+        check(ok, "stop_words", self.stop_words, f"a list of at most {MAX_STOP_WORDS} different words")
         object.__setattr__(self, "stop_words", tuple(self.stop_words))
 
     def columns(self, targets: tuple[str, ...] = ()) -> list[Column]:
