@@ -249,7 +249,7 @@ def test_derived_rules_keep_clean_text_of_their_language_and_no_other(
     others = [text for other, texts in news.items() if other not in (lang, "pcm") for text in texts[:40]]
     assert kept(others, made.scorer(), where) < 0.05
     rng = np.random.default_rng(0)
-    words = " ".join(unseen).split()
+    words = np.array(" ".join(unseen).split())
     menus = ["\n".join(" ".join(rng.choice(words, 3)) for _ in range(80)) for _ in range(40)]
     repeats = [f"{' '.join(text.split()[:40])}. " * 8 for text in unseen]
     assert kept(menus, made.scorer(), where) < 0.02 and kept(repeats, made.scorer(), where) < 0.02
