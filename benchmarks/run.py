@@ -367,7 +367,7 @@ def _alternate(ours: Callable[[], Any], theirs: Callable[[], Any], runs: int) ->
 
 
 def _alternate_datatrove(folder: Path, ours: Callable[[], Any], code: str, texts: list[str]) -> tuple[float, float]:
-    """As `_alternate`, three times, one core, datatrove in an environment of its own doing `work(text)` as in `code`."""
+    """As `_alternate`, three times, one core; datatrove, in an environment of its own, does `work(text)` of `code`."""
     (folder / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
     script = f"""
 import json, time
