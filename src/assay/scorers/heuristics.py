@@ -10,8 +10,8 @@ for 99.8 % (Gopher's quality and repetition rules), 99.96 % (FineWeb) and 99.94 
 units behind numbers ("35mm"), emoticons and contractions without an apostrophe ("dont") are one word here.
 
 Cost: 34 MB/s on one core, two fifths of it for splitting words and a quarter for repeated n-grams. When not to use: as
-they are on other languages than English, for which `assay.calibrate` derives stop words and thresholds; where there are no
-spaces between words, for rules about words; and a column of code or tables means something else.
+they are on other languages than English, for which `assay.calibrate` derives stop words and thresholds; rules about
+words where there are no spaces between words; and a column of code or tables means something else.
 """
 
 from dataclasses import dataclass
