@@ -74,7 +74,7 @@ REASONS: tuple[str, ...] = tuple(dict.fromkeys(rule.reason for rules in PRESETS.
 def changed(text: str, thresholds: Mapping[str, float]) -> str:
     """`text`, an expression, with these thresholds, by rules' reasons, written into every `passes(...)` of it.
 
-    What a `passes` changes itself stays as it is.
+    What a `passes` changes itself stays as it is, and what is the rule's own threshold is not written.
 
     >>> changed("lang = 'de' and passes('c4', too_few_sentences = 3)", {"c4.too_few_sentences": 2, "c4.lorem_ipsum": 1})
     "lang = 'de' and passes('c4', too_few_sentences = 3, c4.lorem_ipsum = 1)"
@@ -87,7 +87,8 @@ def changed(text: str, thresholds: Mapping[str, float]) -> str:
         inside = tokens[k + 2 : stop]
         own = _names_changed(inside)
         rules = [rule for t in inside if t.token_type == TokenType.STRING for rule in PRESETS.get(t.text, ())]
-        added = [r.reason for r in dict.fromkeys(rules) if r.reason in thresholds and not {r.name, r.reason} & own]
+        others = [r for r in dict.fromkeys(rules) if not {r.name, r.reason} & own]
+        added = [r.reason for r in others if thresholds.get(r.reason, r.threshold) != r.threshold]
         at = tokens[stop].start
         text = text[:at] + "".join(f", {reason} = {thresholds[reason]!r}" for reason in added) + text[at:]
     return text
