@@ -1,9 +1,10 @@
 """Assay finds out what training data is worth."""
 
+from assay.api.calibrating import calibrate
 from assay.api.comparing import compare
 from assay.api.duplicates import duplicates
 from assay.api.reading import benchmarks, read, write
-from assay.api.recipe import Arm, Recipe
+from assay.api.recipe import Arm, Calibration, Recipe
 from assay.api.refining import refine
 from assay.api.scoring import score
 from assay.api.selecting import select
@@ -34,6 +35,7 @@ __all__ = [
     "DSIR",
     "Arm",
     "AssayError",
+    "Calibration",
     "Comparison",
     "Contamination",
     "Corpus",
@@ -57,6 +59,7 @@ __all__ = [
     "Uniform",
     "Unique",
     "benchmarks",
+    "calibrate",
     "compare",
     "duplicates",
     "read",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from assay.kernels.arrow import utf8
 from assay.kernels.c4 import c4_phrases
-from assay.kernels.heuristics import COLUMNS, measure_rules, word_hash
+from assay.kernels.heuristics import COLUMNS, letter_words, measure_rules, word_hash
 from assay.kernels.rule_words import TERMINAL, flags, split_words
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -219,3 +219,19 @@ def test_any_bytes_are_measured(documents: list[bytes]) -> None:
     data = np.frombuffer(b"".join(documents), np.uint8)
     words = np.array([word_hash("the")], np.uint64)
     assert np.isfinite(measure_rules(data, offsets, *flags(), words, *c4_phrases())).all()
+
+
+@settings(max_examples=100)
+@given(st.lists(st.text(alphabet=st.sampled_from("ab Z.,-'’n'té…日\n$5_"), max_size=60), max_size=4))
+def test_words_with_a_letter_are_found_with_their_places(texts: list[str]) -> None:
+    text = utf8(pa.array(texts, pa.large_string()))
+    hashes, starts, ends = letter_words(text.data, text.offsets, *flags())
+    words = [text.data[a:b].tobytes().decode() for a, b in zip(starts, ends, strict=True)]
+    assert words == [word for one in texts for word in split(one) if any(map(str.isalpha, word))]
+    assert hashes.tolist() == [word_hash(word) for word in words]
+
+
+def test_words_of_a_long_document_and_of_many_are_found() -> None:
+    text = utf8(pa.array(["a " * 300_000, "bb " * 100_000], pa.large_string()))
+    hashes = letter_words(text.data, text.offsets, *flags())[0]
+    assert np.array_equal(hashes, np.repeat([word_hash("a"), word_hash("bb")], [300_000, 100_000]))

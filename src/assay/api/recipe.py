@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,15 @@ from assay.errors import (
 )
 from assay.proxy.ngram import PROXIES, NGram
 from assay.refiners import REFINERS, Refiner
-from assay.scorers import PREFIXES, SCORERS, Method, Overlap
+from assay.scorers import PREFIXES, SCORERS, Heuristics, Method, Overlap
 from assay.selection.budget import Budget
 from assay.selection.expressions import Expression
 from assay.selection.policies import POLICIES, Policy, Uniform
+from assay.selection.presets import PRESETS, changed
 
 RANDOM = "random"
 BEST = "best"
+_RULES = list(dict.fromkeys(rule for rules in PRESETS.values() for rule in rules))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,7 @@ class Arm:
     scorer: the scorer whose columns `by` and `where` mean, or None where they need none or a default one.
     by: the score to go by, an expression; None for a policy that needs none.
     select: the policy. where: documents to choose from. max_repeats: how often one may be taken.
+    heuristics: the scorer of the rules' columns where `by` and `where` read them.
     """
 
     scorer: Method | None = None
@@ -89,6 +92,7 @@ class Arm:
     select: Policy = field(default_factory=Uniform)
     where: str | None = None
     max_repeats: int = 1
+    heuristics: Heuristics = field(default_factory=Heuristics)
 
     def scorers(self) -> list[Method]:
         """Every scorer whose columns the arm reads."""
@@ -97,7 +101,72 @@ class Arm:
         columns = self.select.columns.union(*(Expression(text).columns for text in texts))
         prefixes = {column.split(".")[0] for column in columns if "." in column}
         names = {PREFIXES[prefix] for prefix in prefixes if prefix in PREFIXES} - {scorer.name for scorer in own}
-        return own + [SCORERS[name]() for name in sorted(names)]
+        return own + [self.heuristics if name == Heuristics.name else SCORERS[name]() for name in sorted(names)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """The rules' stop words and thresholds for one language; see `assay.calibrate`. Prints as a table.
+
+    stop_words: what `Heuristics` counts. thresholds: by rule, as in "gopher.words_too_long"; other rules keep theirs.
+    dropped: for information, the share of the reference that fails each rule.
+    """
+
+    stop_words: tuple[str, ...] = Heuristics.stop_words
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    dropped: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stop_words", self.scorer().stop_words)
+        known = [rule.reason for rule in _RULES]
+        for name in ("thresholds", "dropped"):
+            for reason, value in _mapping(name, getattr(self, name)).items():
+                check_choice(name, reason, known)
+                check_number(f"{name}.{reason}", value, "a number", lambda _: True)
+
+    def __str__(self) -> str:
+        lines = [f"stop words: {', '.join(self.stop_words)}", f"{'rule':36}{'English':>10}{'here':>10}{'drops':>8}"]
+        for rule in _RULES:
+            if rule.reason in self.thresholds:
+                here = f"{rule.threshold:>10g}{self.thresholds[rule.reason]:>10g}"
+                share = f"{self.dropped[rule.reason]:>8.1%}" if rule.reason in self.dropped else ""
+                lines.append(f"{rule.reason:34}{rule.sign:2}{here}{share}")
+        return "\n".join(lines)
+
+    def scorer(self) -> Heuristics:
+        """The scorer that counts these stop words."""
+        return Heuristics(stop_words=self.stop_words)
+
+    def where(self, text: str) -> str:
+        """An expression with the thresholds in every `passes(...)` of it, for `assay.select(where=...)`.
+
+        Raises:
+            InvalidParameterError: `text` is not an expression.
+        """
+        Expression(text)
+        return changed(text, self.thresholds)
+
+    def save(self, path: str | Path) -> None:
+        """Writes a YAML file, for `calibration:` of a recipe and for `load`."""
+        content = {
+            "stop_words": list(self.stop_words),
+            "thresholds": dict(self.thresholds),
+            "dropped": dict(self.dropped),
+        }
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+        Path(path).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Calibration":
+        """Reads what `save` wrote, or a file of the same layout; keys may be left out.
+
+        Raises:
+            InvalidParameterError: no such file, not YAML, an unknown key or rule, or a value that is no number.
+        """
+        file = Path(path)
+        content = _read_yaml(file, f"There is no calibration {file}. `assay.calibrate(...).save(...)` writes one.")
+        found: Calibration = _build(cls, content, str(file))
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +213,7 @@ class Recipe:
         between seeds that fresh pools of full size would show (random half-samples, McCarthy 1969).
     proxy: what is trained on each choice. overlap: the guard. write: what to write at the end, or None.
     benchmarks: sets of test items, for `contamination.` columns; see `assay.benchmarks`.
+    calibration: stop words and thresholds that replace the English ones in every arm; see `assay.calibrate`.
     """
 
     pool: Source
@@ -156,6 +226,7 @@ class Recipe:
     overlap: OverlapGuard = field(default_factory=OverlapGuard)
     write: Write | None = None
     benchmarks: Benchmarks | None = None
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         check_integer("seeds", self.seeds, 2, 1000)
@@ -191,12 +262,7 @@ class Recipe:
             InvalidParameterError: not YAML, an unknown key, or a value that breaks its rule.
         """
         file = Path(path)
-        try:
-            content = _parse(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InvalidParameterError(f"There is no recipe {file}. `assay init` writes one to start from.") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InvalidParameterError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+        content = _read_yaml(file, f"There is no recipe {file}. `assay init` writes one to start from.")
         for key, value in (changes or {}).items():
             try:
                 _set(content, key, _parse(value))
@@ -224,6 +290,9 @@ class Recipe:
             check(not isinstance(values["benchmarks"].read, Corpus), "benchmarks", content["benchmarks"], "files")
         values["budget"] = Budget.parse(values["budget"])
         arms = {str(name): _arm(arm, f"arms.{name}") for name, arm in _mapping("arms", values["arms"]).items()}
+        if values.get("calibration") is not None:
+            values["calibration"] = _calibration(values["calibration"], folder)
+            arms = {n: arm if n == RANDOM else _calibrated(arm, values["calibration"]) for n, arm in arms.items()}
         values["arms"] = {RANDOM: arms.pop(RANDOM, Arm())} | arms
         if "proxy" in values:
             values["proxy"] = _named("proxy", values["proxy"], PROXIES)
@@ -250,6 +319,23 @@ def _arm(content: Any, where: str) -> Arm:
     arm = Arm(scorer=scorer, by=by, select=policy, where=values.get("where"), max_repeats=values.get("max_repeats", 1))
     arm.scorers()  # reads both expressions, so that a mistake in them is found now
     return arm
+
+
+def _calibration(content: Any, folder: Path | None) -> Calibration:
+    if isinstance(content, Calibration):
+        return content
+    return (
+        Calibration.load(_path(content, folder))
+        if isinstance(content, str)
+        else _build(Calibration, content, "calibration")
+    )
+
+
+def _calibrated(arm: Arm, calibration: Calibration) -> Arm:
+    """The arm with the calibration's thresholds and stop words, but for those that the arm itself gives."""
+    by, where = (text and changed(text, calibration.thresholds) for text in (arm.by, arm.where))
+    scorer = calibration.scorer() if arm.scorer == Heuristics() else arm.scorer
+    return replace(arm, scorer=scorer, by=by, where=where, heuristics=calibration.scorer())
 
 
 def _score(content: Any, where: str) -> tuple[Method | None, str | None]:
@@ -367,6 +453,15 @@ _Loader.add_implicit_resolver(
 
 def _parse(text: str) -> Any:
     return yaml.load(text, _Loader)
+
+
+def _read_yaml(file: Path, missing: str) -> Any:
+    try:
+        return _parse(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InvalidParameterError(missing) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidParameterError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
 
 
 def _mapping(where: str, content: Any) -> Mapping[str, Any]:

@@ -46,6 +46,7 @@ COLUMNS = (
     "c4.curly_brackets",
 )
 _ROOM = 1 << 17
+_WORD, _SIGNS, _SENTENCE_END = range(3)
 
 
 @njit(nogil=True, cache=True)
@@ -56,13 +57,13 @@ def _ends_with_ellipsis(data, start, end):
 
 
 @njit(nogil=True, cache=True)
-def _word_figures(data, starts, ends, num_words, flags, stop_words, hashes, sizes, result):
-    """Fills `hashes` and `sizes` of the words, and the figures of Gopher that are counted over words."""
+def _word_figures(data, starts, ends, num_words, flags, stop_words, hashes, sizes, kinds, result):
+    """Fills `hashes`, `sizes` and `kinds` of the words, and the figures of Gopher that are counted over words."""
     num_real, characters, num_alpha = 0, 0, 0
     seen = np.uint64(0)
     for k in range(num_words):
         h = FNV_OFFSET
-        size, is_alpha, is_real = 0, False, False
+        size, is_alpha, is_real, is_punctuation, kind = 0, False, False, True, np.uint16(0)
         i, end = starts[k], ends[k]
         while i < end:
             byte = data[i]
@@ -75,9 +76,11 @@ def _word_figures(data, starts, ends, num_words, flags, stop_words, hashes, size
                 h = (h ^ np.uint64(code)) * FNV_PRIME
             is_alpha |= (kind & ALPHA) != 0
             is_real |= (kind & SYMBOL) == 0
+            is_punctuation &= (kind & PUNCTUATION) != 0
             size += 1
             i += width
         hashes[k], sizes[k] = mix64(h), size
+        kinds[k] = _SENTENCE_END if size == 1 and kind & TERMINAL else (_SIGNS if is_punctuation else _WORD)
         num_alpha += is_alpha
         if is_real:
             num_real += 1
@@ -99,11 +102,12 @@ def _word_figures(data, starts, ends, num_words, flags, stop_words, hashes, size
 def _line_figures(data, start, end, num_words, flags, result):
     """Gopher's symbols and line ends, and FineWeb's lines."""
     hashes, ellipses, newlines = 0, 0, 0
+    for i in range(start, end):
+        hashes += data[i] == 35
+        newlines += data[i] == NEWLINE
     i = start
     while i < end:
         byte = data[i]
-        hashes += byte == 35
-        newlines += byte == NEWLINE
         if byte == 46 and i + 2 < end and data[i + 1] == 46 and data[i + 2] == 46:
             ellipses += 1
             i += 2
@@ -142,33 +146,25 @@ def _terminal_lines(data, lines, count, flags):
 
 
 @njit(nogil=True, cache=True)
-def _sentences(data, starts, ends, first_word, last_word, flags):
+def _sentences(kinds, first_word, last_word):
     """Sentences among some words: one starts behind a word that ends one, at the first word that is no punctuation."""
     sentences, is_over = 1, False
     for k in range(first_word, last_word):
-        is_punctuation, size, kind = True, 0, np.uint16(0)
-        i = starts[k]
-        while i < ends[k]:
-            kind = flag_at(data, i, ends[k], flags)
-            is_punctuation &= (kind & PUNCTUATION) != 0
-            i += 1 if data[i] < 0x80 else decode(data, i, ends[k])[1]
-            size += 1
-        ends_one = size == 1 and (kind & TERMINAL) != 0
-        if is_over and not is_punctuation and not ends_one:
+        if kinds[k] == _SENTENCE_END:
+            is_over = True
+        elif is_over and kinds[k] == _WORD:
             sentences += 1
             is_over = False
-        elif ends_one:
-            is_over = True
     return sentences
 
 
 @njit(nogil=True, cache=True)
-def _c4_figures(data, start, end, starts, ends, num_words, flags, phrases, firsts, pairs, result):
+def _c4_figures(data, start, end, starts, kinds, num_words, flags, phrases, firsts, grams, result):
     i, word = start, 0
     while i < end:
         stop, following = line_end(data, i, end, flags)
         first, last = strip(data, i, stop, flags)
-        is_kept, has_lorem, has_bracket = c4_keeps(data, first, last, flags, phrases, firsts, pairs)
+        is_kept, has_lorem, has_bracket = c4_keeps(data, first, last, flags, phrases, firsts, grams)
         while word < num_words and starts[word] < first:
             word += 1
         first_word = word
@@ -179,7 +175,7 @@ def _c4_figures(data, start, end, starts, ends, num_words, flags, phrases, first
         result[28] += has_lorem
         result[29] += has_bracket
         if is_kept:
-            result[27] += _sentences(data, starts, ends, first_word, word, flags)
+            result[27] += _sentences(kinds, first_word, word)
         i = following
 
 
@@ -199,13 +195,13 @@ def _most_words(data, start, end, flags):
 
 
 @njit(nogil=True, cache=True)
-def measure_rules(data, offsets, flags, kept, stop_words, phrases, firsts_of_phrases, pairs):
+def measure_rules(data, offsets, flags, kept, stop_words, phrases, firsts_of_phrases, grams):
     """All quantities of `COLUMNS`.
 
     Args:
         data, offsets: UTF-8 bytes of all documents, and where each starts [documents + 1].
         flags, kept: of `rule_words.flags()`. stop_words: hashes of at most 64 words, uint64.
-        phrases, firsts_of_phrases, pairs: of `c4_phrases()`.
+        phrases, firsts_of_phrases, grams: of `c4_phrases()`.
 
     Returns:
         float64 [documents, columns].
@@ -213,7 +209,7 @@ def measure_rules(data, offsets, flags, kept, stop_words, phrases, firsts_of_phr
     num_documents = len(offsets) - 1
     result = np.zeros((num_documents, 30))
     room = _ROOM
-    places, numbers, hashes, keys = _buffers(room)
+    places, numbers, kinds, hashes, keys = _buffers(room)
     lines, line_hashes = np.empty((1024, 4), np.int64), np.empty(1024, np.uint64)
     for row in range(num_documents):
         start, end = offsets[row], offsets[row + 1]
@@ -224,27 +220,68 @@ def measure_rules(data, offsets, flags, kept, stop_words, phrases, firsts_of_phr
             most = max(_most_words(data, start, end, flags), num_lines) + 2
             if most > room:
                 room = most
-                places, numbers, hashes, keys = _buffers(room)
+                places, numbers, kinds, hashes, keys = _buffers(room)
         if num_lines > len(lines):
             lines, line_hashes = np.empty((2 * num_lines, 4), np.int64), np.empty(2 * num_lines, np.uint64)
         num_words = split_words(data, start, end, flags, kept, places[0], places[1], places[2])
         figures = result[row]
-        sizes, firsts, slots, ids, counts = numbers
-        _word_figures(data, places[0], places[1], num_words, flags, stop_words, hashes, sizes, figures)
+        sizes, firsts, slots, repeated, ids, counts = numbers
+        _word_figures(data, places[0], places[1], num_words, flags, stop_words, hashes, sizes, kinds, figures)
         _line_figures(data, start, end, num_words, flags, figures)
         find_lines(data, start, end, flags, lines, line_hashes)
         line_repetition(lines, line_hashes, num_lines, flags, keys, figures)
         paragraph_repetition(data, lines, line_hashes, num_lines, flags, keys, figures)
         figures[21] = _terminal_lines(data, lines, num_lines, flags)
-        counts[0, 0] = counts[1, 0] = 0
-        top_shares(hashes, sizes, ids, counts, firsts, slots, keys, num_words, figures[12:15])
-        if num_words >= 5:
-            duplicate_grams(hashes, sizes, ids[0], counts[0], keys, num_words, figures[15:21])
+        num_repeated = top_shares(hashes, sizes, ids, counts, firsts, slots, keys, repeated, num_words, figures[12:15])
+        if num_repeated:
+            duplicate_grams(hashes, sizes, repeated, num_repeated, keys, num_words, figures[15:21])
         figures[12:21] /= max(1, num_characters(data, start, end))
-        _c4_figures(
-            data, start, end, places[0], places[1], num_words, flags, phrases, firsts_of_phrases, pairs, figures
-        )
+        _c4_figures(data, start, end, places[0], kinds, num_words, flags, phrases, firsts_of_phrases, grams, figures)
     return result
+
+
+@njit(nogil=True, cache=True)
+def letter_words(data, offsets, flags, kept):
+    """Every word that has a letter, as the rules count words.
+
+    Args:
+        data, offsets: UTF-8 bytes of all documents, and where each starts [documents + 1].
+        flags, kept: of `rule_words.flags()`.
+
+    Returns:
+        hashes [words] uint64 as `word_hash` computes them, and the bytes where each word starts and ends.
+    """
+    hashes, starts, ends = np.empty(_ROOM, np.uint64), np.empty(_ROOM, np.int64), np.empty(_ROOM, np.int64)
+    places = (np.empty(_ROOM, np.int64), np.empty(_ROOM, np.int64), np.empty(_ROOM, np.int64))
+    count = 0
+    for row in range(len(offsets) - 1):
+        start, end = offsets[row], offsets[row + 1]
+        if end - start + 2 > len(places[0]):
+            size = 2 * (end - start + 2)
+            places = (np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64))
+        num_words = split_words(data, start, end, flags, kept, places[0], places[1], places[2])
+        if count + num_words > len(hashes):
+            size = 2 * (count + num_words)
+            hashes, starts, ends = _grown(hashes, size), _grown(starts, size), _grown(ends, size)
+        for k in range(num_words):
+            h, has_letter = FNV_OFFSET, False
+            i, stop = places[0][k], places[1][k]
+            while i < stop:
+                code, width = decode(data, i, stop)
+                h = (h ^ np.uint64(code)) * FNV_PRIME
+                has_letter |= (flags[code] & ALPHA) != 0
+                i += width
+            if has_letter:
+                hashes[count], starts[count], ends[count] = mix64(h), places[0][k], places[1][k]
+                count += 1
+    return hashes[:count], starts[:count], ends[:count]
+
+
+@njit(nogil=True, cache=True)
+def _grown(array, size):
+    larger = np.empty(size, array.dtype)
+    larger[: len(array)] = array
+    return larger
 
 
 @njit(nogil=True, cache=True)
@@ -258,10 +295,11 @@ def _buffers(size):
         np.empty(size, np.int32),
         np.empty(size, np.int32),
         np.empty(table, np.int32),
+        np.empty(size, np.int32),
         np.empty((2, size), np.int32),
         np.empty((2, size), np.int32),
     )
-    return places, numbers, np.empty(size, np.uint64), np.empty(table, np.uint64)
+    return places, numbers, np.empty(size, np.uint8), np.empty(size, np.uint64), np.empty(table, np.uint64)
 
 
 def word_hash(word):

@@ -48,15 +48,14 @@ def line_end(data, i, end, flags):
     """(where the line that starts at `i` ends, where the next one starts), as Python's str.splitlines."""
     while i < end:
         byte = data[i]
-        if byte < 0x80:
+        if byte < 0x20:
             if flags[byte] & LINE_BREAK:
                 return i, i + (2 if byte == 13 and i + 1 < end and data[i + 1] == NEWLINE else 1)
-            i += 1
-        else:
+        elif byte == 0xC2 or byte == 0xE2:  # all other line breaks of Unicode begin with one of these
             code, width = decode(data, i, end)
             if flags[code] & LINE_BREAK:
                 return i, i + width
-            i += width
+        i += 1
     return end, end
 
 

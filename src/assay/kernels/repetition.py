@@ -99,43 +99,29 @@ def paragraph_repetition(data, lines, hashes, count, flags, keys, result):
 
 
 @njit(nogil=True, cache=True)
-def top_shares(hashes, sizes, ids, counts, firsts, slots, keys, num_words, result):
+def top_shares(hashes, sizes, ids, counts, firsts, slots, keys, repeated, num_words, result):
     """Characters of the most frequent n-gram times its count, for n = 2, 3, 4.
 
     Args:
         hashes, sizes: of each word. ids, counts, firsts [2, words]: room for the n-gram at each word, and for each how
-            often and where it first stands. Afterwards ids[0], counts[0] are those of 4-grams; n-gram 0 stands nowhere.
-        slots, keys: room for a table.
+            often and where it first stands. slots, keys: room for a table.
+        repeated: filled with the words, ascending, at which a 4-gram starts that stands more than once [words].
+
+    Returns:
+        the number of such words.
     """
+    num_repeated = 0
     for level in range(2, 5):
-        num_grams = num_words - level + 1
-        if num_grams < 1:
-            break
         new, old = level & 1, 1 - (level & 1)
-        candidates = num_grams
-        if level > 2:  # a longer n-gram stands twice only where both shorter ones in it do
-            candidates = 0
-            for i in range(num_grams):
-                candidates += counts[old, ids[old, i]] > 1
-        mask = _cleared(keys, candidates)
-        counts[new, 0] = 0
-        distinct = 0
-        for i in range(num_grams):
-            if level == 2:
-                h = mix64(hashes[i] * GOLDEN + hashes[i + 1])
-            elif counts[old, ids[old, i]] > 1 and counts[old, ids[old, i + 1]] > 1:
-                h = mix64(np.uint64(ids[old, i]) << np.uint64(32) | np.uint64(ids[old, i + 1]))
-            else:
-                ids[new, i] = 0
-                continue
-            slot, is_known = _insert(keys, mask, h)
-            if not is_known:
-                distinct += 1
-                slots[slot] = distinct
-                counts[new, distinct] = 0
-                firsts[distinct] = i
-            ids[new, i] = slots[slot]
-            counts[new, slots[slot]] += 1
+        if level == 2:
+            num_repeated = max(0, num_words - 1)
+            distinct = _pairs(hashes, num_repeated, ids[new], counts[new], firsts, slots, keys, repeated)
+        else:  # a longer n-gram stands twice only where both shorter ones in it do
+            num_repeated, distinct = _longer(
+                num_repeated, ids[old], ids[new], counts[new], firsts, slots, keys, repeated
+            )
+        if num_words < level:
+            break
         top, top_at = 1, 0
         for k in range(1, distinct + 1):
             if counts[new, k] > top:
@@ -144,26 +130,69 @@ def top_shares(hashes, sizes, ids, counts, firsts, slots, keys, num_words, resul
         for k in range(level):
             characters += sizes[top_at + k]
         result[level - 2] = characters * top
+        kept = 0
+        for k in range(num_repeated):
+            i = repeated[k]
+            repeated[kept] = i
+            kept += counts[new, ids[new, i]] > 1
+        num_repeated = kept
+    return num_repeated
 
 
 @njit(nogil=True, cache=True)
-def duplicate_grams(hashes, sizes, ids, counts, keys, num_words, result):
+def _pairs(hashes, num_pairs, ids, counts, firsts, slots, keys, places):
+    """Numbers the pairs of words from 1 on, in the order in which they first stand; how many there are."""
+    mask = _cleared(keys, num_pairs)
+    distinct = 0
+    for i in range(num_pairs):
+        slot, is_known = _insert(keys, mask, mix64(hashes[i] * GOLDEN + hashes[i + 1]))
+        if not is_known:
+            distinct += 1
+            slots[slot] = distinct
+            counts[distinct] = 0
+            firsts[distinct] = i
+        ids[i] = slots[slot]
+        counts[ids[i]] += 1
+        places[i] = i
+    return distinct
+
+
+@njit(nogil=True, cache=True)
+def _longer(num_places, shorter, ids, counts, firsts, slots, keys, places):
+    """The same for n-grams whose two parts of n - 1 words both start at one of `places`; keeps those places."""
+    mask = _cleared(keys, num_places)
+    distinct, kept = 0, 0
+    for k in range(num_places - 1):
+        i = places[k]
+        if places[k + 1] != i + 1:
+            continue
+        h = mix64(np.uint64(shorter[i]) << np.uint64(32) | np.uint64(shorter[i + 1]))
+        slot, is_known = _insert(keys, mask, h)
+        if not is_known:
+            distinct += 1
+            slots[slot] = distinct
+            counts[distinct] = 0
+            firsts[distinct] = i
+        ids[i] = slots[slot]
+        counts[ids[i]] += 1
+        places[kept] = i
+        kept += 1
+    return kept, distinct
+
+
+@njit(nogil=True, cache=True)
+def duplicate_grams(hashes, sizes, repeated, num_repeated, keys, num_words, result):
     """Characters in n-grams that stood before, n = 5 to 10 [6]; what is counted once is not counted again.
 
     Args:
-        ids, counts: the 4-gram at each word, and how often each stands; see `top_shares`.
+        repeated: where 4-grams start that stand more than once; see `top_shares`.
     """
-    candidates = 0
-    for i in range(num_words - 4):
-        candidates += counts[ids[i]] > 1
-    if candidates == 0:
-        return
     for n in range(5, 11):
-        mask = _cleared(keys, candidates)
-        i = 0
-        while i < num_words - n + 1:
-            if counts[ids[i]] < 2:
-                i += 1
+        mask = _cleared(keys, num_repeated)
+        following = 0
+        for place in range(num_repeated):
+            i = repeated[place]
+            if i < following or i > num_words - n:
                 continue
             h = hashes[i]
             for k in range(1, n):
@@ -171,6 +200,4 @@ def duplicate_grams(hashes, sizes, ids, counts, keys, num_words, result):
             if _insert(keys, mask, h)[1]:
                 for k in range(n):
                     result[n - 5] += sizes[i + k]
-                i += n
-            else:
-                i += 1
+                following = i + n

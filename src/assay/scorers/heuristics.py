@@ -9,8 +9,9 @@ Measured against datatrove 0.10.1, whose words are spaCy's, on 5,000 documents o
 for 99.8 % (Gopher's quality and repetition rules), 99.96 % (FineWeb) and 99.94 % (C4) of them. What differs are words:
 units behind numbers ("35mm"), emoticons and contractions without an apostrophe ("dont") are one word here.
 
-Cost: 28 MB/s on one core, about a third of it for splitting words and a third for repeated n-grams. When not to use:
-on languages without spaces between words the thresholds mean something else, and so does a column of code or tables.
+Cost: 34 MB/s on one core, two fifths of it for splitting words and a quarter for repeated n-grams. When not to use: as
+they are on other languages than English, for which `assay.calibrate` derives stop words and thresholds; rules about
+words where there are no spaces between words; and a column of code or tables means something else.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from assay.kernels.rule_words import flags
 from assay.scorers.base import Column, Scorer, State
 
 ENGLISH_STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
-_MAX_STOP_WORDS = 64
+MAX_STOP_WORDS = 64
 _COUNTS = ("gopher.word_count", "gopher.stop_words", *(name for name in COLUMNS if name.startswith("c4.")))
 _MEANINGS = {
     "gopher.word_count": "words, punctuation left out",
@@ -69,8 +70,8 @@ class Heuristics(Scorer):
 
     def __post_init__(self) -> None:
         is_list = isinstance(self.stop_words, tuple | list) and all(isinstance(w, str) and w for w in self.stop_words)
-        ok = is_list and len(set(self.stop_words)) == len(self.stop_words) <= _MAX_STOP_WORDS
-        check(ok, "stop_words", self.stop_words, f"a list of at most {_MAX_STOP_WORDS} different words")
+        ok = is_list and len(set(self.stop_words)) == len(self.stop_words) <= MAX_STOP_WORDS
+        check(ok, "stop_words", self.stop_words, f"a list of at most {MAX_STOP_WORDS} different words")
         object.__setattr__(self, "stop_words", tuple(self.stop_words))
 
     def columns(self, targets: tuple[str, ...] = ()) -> list[Column]:

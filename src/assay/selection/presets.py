@@ -1,13 +1,18 @@
 """Rules of published cleaning pipelines, by name: which columns, which thresholds, and what to call what fails.
 
 `passes('gopher', 'c4')` in a `where` stands for all rules of the presets, in this order; the first that a document
-fails is why it is dropped. A threshold is changed by its rule's name: `passes('gopher', too_few_words = 30)`.
+fails is why it is dropped. A threshold is changed by its rule's name: `passes('gopher', too_few_words = 30)`. For
+another language than English many are changed at once, see `changed`.
 
 Thresholds: Gopher (Rae et al. 2021, arXiv:2112.11446, table A1 and appendix A.1), C4 (Raffel et al. 2020,
 arXiv:1910.10683, section 2.2), FineWeb (Penedo et al. 2024, arXiv:2406.17557, section 3.6).
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
+
+import sqlglot
+from sqlglot.tokens import Token, TokenType
 
 
 class Rule(NamedTuple):
@@ -64,3 +69,36 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
     ),
 }
 REASONS: tuple[str, ...] = tuple(dict.fromkeys(rule.reason for rules in PRESETS.values() for rule in rules))
+
+
+def changed(text: str, thresholds: Mapping[str, float]) -> str:
+    """`text`, an expression, with these thresholds, by rules' reasons, written into every `passes(...)` of it.
+
+    What a `passes` changes itself stays as it is, and what is the rule's own threshold is not written.
+
+    >>> changed("lang = 'de' and passes('c4', too_few_sentences = 3)", {"c4.too_few_sentences": 2, "c4.lorem_ipsum": 1})
+    "lang = 'de' and passes('c4', too_few_sentences = 3, c4.lorem_ipsum = 1)"
+    """
+    tokens = sqlglot.tokenize(text, read="duckdb")
+    for k in reversed(range(len(tokens) - 1)):  # from the end, so that places before it stay what they are
+        if tokens[k].text.lower() != "passes" or tokens[k + 1].token_type != TokenType.L_PAREN:
+            continue
+        stop = next(i for i in range(k, len(tokens)) if tokens[i].token_type == TokenType.R_PAREN)
+        inside = tokens[k + 2 : stop]
+        own = _names_changed(inside)
+        rules = [rule for t in inside if t.token_type == TokenType.STRING for rule in PRESETS.get(t.text, ())]
+        others = [r for r in dict.fromkeys(rules) if not {r.name, r.reason} & own]
+        added = [r.reason for r in others if thresholds.get(r.reason, r.threshold) != r.threshold]
+        at = tokens[stop].start
+        text = text[:at] + "".join(f", {reason} = {thresholds[reason]!r}" for reason in added) + text[at:]
+    return text
+
+
+def _names_changed(tokens: list[Token]) -> set[str]:
+    """Left sides of the equations among the arguments of a `passes`, dots included."""
+    names, name = set(), ""
+    for token in tokens:
+        if token.token_type == TokenType.EQ:
+            names.add(name)
+        name = "" if token.token_type in (TokenType.EQ, TokenType.COMMA) else name + token.text
+    return names
