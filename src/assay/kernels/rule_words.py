@@ -217,12 +217,12 @@ def _cut(data, i, lo, hi, flags):
         return 0
     before = _flag(data, _before(data, i, lo), i, flags)
     width = _width(byte)
-    if kind & _HYPHEN:
+    if kind & _HYPHEN and before & (ALPHA | DIGIT):  # so only the first of a line of hyphens looks where it ends
         stop = i
         while stop < hi and data[stop] == byte:
             stop += 1
         width = max(width, stop - i) if byte == 45 else width
-        if before & (ALPHA | DIGIT) and _flag(data, i + width, hi, flags) & ALPHA:
+        if _flag(data, i + width, hi, flags) & ALPHA:
             return width
     after = _flag(data, i + width, hi, flags)
     if byte == 44:  # ,
