@@ -238,3 +238,13 @@ def test_tables_of_one_number_are_not_compared_pair_by_pair() -> None:
     )
     assert time.process_time() - started < 20
     assert items.to_pylist() == [1] and share.to_pylist() == pytest.approx([1.0])
+
+
+def test_columns_of_numbers_and_lists_are_no_text_of_an_item() -> None:
+    question = item("lake")["question"]
+    scorer = Contamination()
+    for other in (pa.array([5]), pa.array([True]), pa.array([["a", "b"]]), pa.array([{"a": "b"}])):
+        for name in ("context", "question", "answer", "answer_text"):
+            batch = pa.RecordBatch.from_arrays([pa.array(["1"]), pa.array([question]), other], ["id", "text", name])
+            state = scorer.prepare({"s": scorer.sketch_target(batch)})
+            assert scorer.score(pa.record_batch({"text": [within(question)]}), state)[1].to_pylist() == [1]

@@ -14,6 +14,7 @@ from assay.comparison.result import multiplier_estimate, multiplier_interval
 
 # What became of a document, as the funnel says it.
 DROP_REASONS = {
+    "no_text_left": "nothing was left of its text",
     "not_in_sample": "outside this seed's sample of the pool",
     "overlap": "shares text with the target or the test documents",
     "where": "left out by `where`",
