@@ -15,6 +15,9 @@ What differs: from GPT-3, that replaced words and halved items are found, each i
 known by how many items share them, not by how many documents; so one pass over the pool is enough. From decon, that
 every n-gram is looked up (it samples them), so that no item is missed by chance. Documents are scored, not cut.
 
+Of a document that has n-grams of items at more than 33 million pairs of places (a table of zeros, beside a benchmark of
+such tables) the commonest n-grams are left out.
+
 An answer is looked for within 40 words after its question. A short one such as "yes" is often met by chance:
 `contamination.part` says that it stands there, no more.
 
