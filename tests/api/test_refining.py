@@ -45,6 +45,17 @@ def test_a_refined_corpus_is_found_again_and_is_as_any_other(corpus: assay.Corpu
     assert words["length.words"].to_pylist() == [4, 4]
 
 
+def test_a_choice_accounts_for_documents_of_which_nothing_was_left(tmp_path: Path, workspace: Workspace) -> None:
+    rows = [*ROWS, {"id": "d", "text": None}]
+    corpus = assay.read(write_jsonl(tmp_path / "pool.jsonl", rows), max_failed_share=0.5, workspace=workspace)
+    refined = assay.refine(assay.refine(corpus, "c4", workspace=workspace), "c4", workspace=workspace)
+    chosen = assay.select(refined, budget="1 documents", workspace=workspace)
+    assert refined.manifest.counts["in"] == 3
+    assert chosen.manifest.counts == {
+        "in": 4, "kept": 1, "dropped": {"no_text_left": 1, "over_budget": 1}, "failed": {"null_text": 1}
+    }  # fmt: skip
+
+
 def test_what_cannot_be_refined_is_explained(tmp_path: Path, corpus: assay.Corpus, workspace: Workspace) -> None:
     with pytest.raises(InvalidParameterError, match=r"`refiner` \(='c5'\) must be one of c4"):
         assay.refine(corpus, "c5", workspace=workspace)

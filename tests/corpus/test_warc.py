@@ -3,6 +3,7 @@
 import gzip
 import io
 import shutil
+import time
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -344,6 +345,15 @@ def test_a_record_that_inflates_without_end_is_set_aside(tmp_path: Path, workspa
     assert [(f.reason, f.detail) for f in read_failures(corpus.folder)] == [
         ("page_too_large", f"more than 16,777,216 bytes; https://example.org/{name}") for name in ("bomb", "inside")
     ]
+
+
+def test_versions_without_records_are_passed_over_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "log.warc"
+    path.write_bytes(b"?" + b"WARC/1.0\n" * 30_000 + some_records(1)[0])
+    with open(path, "rb") as file:
+        started = time.process_time()
+        assert warc._Stream(file).find_start(1) == 1 + 9 * 30_000
+        assert time.process_time() - started < 3
 
 
 def test_an_archive_without_pages_says_what_it_holds(tmp_path: Path, workspace: Workspace) -> None:

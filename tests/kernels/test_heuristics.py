@@ -1,6 +1,7 @@
 """The quantities of the rules against slow Python that does what the papers and datatrove say, word for word."""
 
 import re
+import time
 from collections import Counter
 
 import numpy as np
@@ -59,6 +60,14 @@ def test_words_as_people_would_cut_them(text: str, expected: str | list[str]) ->
 @given(st.text(alphabet=st.sampled_from("ab Z.,-'’n'tsdreé…日\n$5%/:_()"), max_size=40) | st.text(max_size=40))
 def test_words_are_the_text_without_its_spaces(text: str) -> None:
     assert "".join(split(text)) == "".join(text.split())
+
+
+@pytest.mark.parametrize("unit", ["-", "--a", ".", "—", "…", "'", "[", "n't", "1-", "日", "\n"])
+def test_a_long_run_of_one_sign_takes_no_longer_than_text(unit: str) -> None:
+    measured(["warm"])
+    started = time.process_time()
+    measured([unit * 300_000])
+    assert time.process_time() - started < 2
 
 
 def duplicates(chunks: list[str]) -> tuple[int, int]:

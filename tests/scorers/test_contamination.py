@@ -1,5 +1,6 @@
 """Contamination against a slow version, planted items, and the overlaps that the data's README counts."""
 
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -225,3 +226,25 @@ def test_the_overlaps_of_the_data_are_found(shared: Path, workspace: Workspace) 
 def test_benchmarks_without_words_are_refused() -> None:
     with pytest.raises(InvalidParameterError, match="No item of s has 5 words"):
         found(["any text"], {"s": [{"id": "a", "question": "Why not?", "answer_text": "No."}]})
+
+
+def test_tables_of_one_number_are_not_compared_pair_by_pair() -> None:
+    grids = [{"id": str(k), "text": f"grid number {k} " + "0 " * 900} for k in range(20)]
+    before = [column.to_pylist() for column in found(["0 " * 1000], {"grids": grids})]
+    assert before[1] == [20]
+    started = time.process_time()
+    share, items, *_ = found(
+        [f"{'0 ' * 300_000} the question: {item('lake')['question']}"], {"grids": grids, "o": ITEMS}
+    )
+    assert time.process_time() - started < 20
+    assert items.to_pylist() == [1] and share.to_pylist() == pytest.approx([1.0])
+
+
+def test_columns_of_numbers_and_lists_are_no_text_of_an_item() -> None:
+    question = item("lake")["question"]
+    scorer = Contamination()
+    for other in (pa.array([5]), pa.array([True]), pa.array([["a", "b"]]), pa.array([{"a": "b"}])):
+        for name in ("context", "question", "answer", "answer_text"):
+            batch = pa.RecordBatch.from_arrays([pa.array(["1"]), pa.array([question]), other], ["id", "text", name])
+            state = scorer.prepare({"s": scorer.sketch_target(batch)})
+            assert scorer.score(pa.record_batch({"text": [within(question)]}), state)[1].to_pylist() == [1]

@@ -148,3 +148,9 @@ def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)
     with pytest.raises(MissingExtraError, match=r"py3langid.*pip install 'assay\[language\]'"):
         score(["text"])
+
+
+def test_samples_of_bytes_that_are_no_text_stay_within_their_room() -> None:
+    text = np.frombuffer(b"a" * 10 + b"\x80" * 50, np.uint8)
+    data, offsets = sample_texts(text, np.array([0, len(text)]), 5)
+    assert len(data) == offsets[-1] <= 3 * 5 + 8

@@ -355,8 +355,9 @@ def test_quotas(shares: object, available: dict[str, float], budget: float, expe
         (lambda: Quota(within=Unique()), "`within` .* must be another policy. Put the quota inside"),
         (lambda: Unique(within=Unique()), "`within` .* must be a policy other than unique"),
         (lambda: Unique(within="top"), "`within` .* must be a policy"),
-        (lambda: Unique(repeats={0: 1}), r"`repeats` \(=0\) must be an integer ≥ 1"),
-        (lambda: Unique(repeats={2: 0.5}), r"`repeats.2` \(=0.5\) must be an integer ≥ 1"),
+        (lambda: Unique(repeats={0: 1}), r"`repeats` \(=0\) must be an integer from 1"),
+        (lambda: Unique(repeats={2: 0.5}), r"`repeats.2` \(=0.5\) must be an integer from 1"),
+        (lambda: Unique(repeats={2: 10**13}), r"`repeats.2` \(=10000000000000\) must be an integer from 1 to 1000000"),
         (lambda: Unique(repeats=3), r"`repeats` \(=3\) must be a mapping"),
         (lambda: Quota(within=Quota()), "`within` .* must be a policy other than quota"),
         (

@@ -90,6 +90,7 @@ C4 = pa.table(
         ("PASSES('c4', 'c4')", [True, False, False, False, N]),
         ("passes('c4', too_few_sentences = 3)", [True, False, False, True, N]),
         ("passes('c4', c4.too_few_sentences = 3, curly_brackets = 1)", [True, False, True, True, N]),
+        ("passes('c4', too_few_sentences = 9, c4.too_few_sentences = 3)", [True, False, False, True, N]),
         ("not passes('c4') or lang = 'en'", [True, True, True, True, True]),
         ("passes('c4') and lang = 'de' or lang = 'en'", [True, True, False, False, True]),
     ],
@@ -196,6 +197,7 @@ def test_columns_are_the_ones_it_reads() -> None:
         ("passes()", "passes takes names of presets and changed thresholds, as in passes.'gopher'"),
         ("passes('c4', f)", "passes takes names of presets and changed thresholds"),
         ("passes('c4', f > 3)", "passes takes names of presets and changed thresholds"),
+        ("passes('c4', too_few_sentences = '3')", "passes takes names of presets and changed thresholds"),
         ("passes('c5')", r"`passes` \(='c5'\) must be one of gopher, gopher_quality, .*c4"),
         (
             "passes('c4', too_few_sentence = 3)",

@@ -94,12 +94,24 @@ class Arm:
     max_repeats: int = 1
     heuristics: Heuristics = field(default_factory=Heuristics)
 
+    def columns(self) -> frozenset[str]:
+        """Every column that the arm reads."""
+        texts = [text for text in (self.by, self.where) if text is not None]
+        return self.select.columns.union(*(Expression(text).columns for text in texts))
+
+    def check_columns(self, targets: tuple[str, ...]) -> None:
+        """Raises InvalidParameterError where the arm reads a column that its scorer does not give."""
+        for scorer in self.scorers():
+            given = [column.name for column in scorer.columns(targets)]
+            for column in sorted(self.columns() - set(given)):
+                if "." in column and PREFIXES.get(column.split(".")[0]) == scorer.name:
+                    hint = did_you_mean(column, given)
+                    raise InvalidParameterError(f"{scorer.name!r} gives no column {column!r}. {hint}".rstrip())
+
     def scorers(self) -> list[Method]:
         """Every scorer whose columns the arm reads."""
         own = [] if self.scorer is None else [self.scorer]
-        texts = [text for text in (self.by, self.where) if text is not None]
-        columns = self.select.columns.union(*(Expression(text).columns for text in texts))
-        prefixes = {column.split(".")[0] for column in columns if "." in column}
+        prefixes = {column.split(".")[0] for column in self.columns() if "." in column}
         names = {PREFIXES[prefix] for prefix in prefixes if prefix in PREFIXES} - {scorer.name for scorer in own}
         return own + [self.heuristics if name == Heuristics.name else SCORERS[name]() for name in sorted(names)]
 
@@ -245,6 +257,10 @@ class Recipe:
         if BEST in self.arms:
             raise InvalidParameterError("No arm can be called 'best': `write` means the winner by it. Rename the arm.")
         for name, arm in self.arms.items():
+            try:
+                arm.check_columns(tuple(self.targets))
+            except InvalidParameterError as error:
+                raise InvalidParameterError(f"arms.{name}: {error}") from None
             if self.benchmarks is None and any(scorer.takes_benchmarks for scorer in arm.scorers()):
                 raise InvalidParameterError(
                     f"Arm {name!r} uses contamination, which looks for benchmarks. Add `benchmarks: sets/*/*.jsonl`."
@@ -473,9 +489,8 @@ def _check_keys(where: str, values: Mapping[str, Any], known: set[str]) -> None:
     for key in values:
         if key not in known:
             hint = did_you_mean(key, known)
-            raise InvalidParameterError(
-                f"`{where}` has no {key!r}; it takes {', '.join(sorted(known))}. {hint}".rstrip()
-            )
+            takes = ", ".join(sorted(known)) or "no parameters"
+            raise InvalidParameterError(f"`{where}` has no {key!r}; it takes {takes}. {hint}".rstrip())
 
 
 def _set(content: Any, key: str, value: Any) -> None:

@@ -46,7 +46,8 @@ def refine(corpus: Corpus, refiner: Refiner | str, *, workspace: Workspace | str
         draft.start()
         amounts = part_bytes(corpus.manifest.parts)
         entries, figures, schema = build_parts(draft, partial(_refine_part, corpus, refiner), amounts, f"refine {name}")
-        dropped = sum((Counter(f["dropped"]) for f in figures), Counter())
+        before = Counter(corpus.manifest.counts.get("dropped", {}))  # by an earlier refiner
+        dropped = sum((Counter(f["dropped"]) for f in figures), before)
         parts = [
             {**entry, "text_bytes": f["text_bytes"], "label": old["label"]}
             for entry, f, old in zip(entries, figures, corpus.manifest.parts, strict=True)
@@ -59,7 +60,7 @@ def refine(corpus: Corpus, refiner: Refiner | str, *, workspace: Workspace | str
             schema=schema,
             parts=parts,
             counts={
-                "in": corpus.num_documents,
+                "in": corpus.num_documents + before.total(),
                 "documents": sum(part["rows"] for part in parts),
                 "dropped": dict(dropped),
                 "failed": corpus.manifest.counts["failed"],

@@ -217,14 +217,16 @@ def _make(question: Question, draft: Draft) -> Any:
         draft, partial(_select_part, question, judged, cuts), amounts, f"select {draft.name}"
     )
     dropped = sum((Counter(f["dropped"]) for f in figures), Counter())
+    before = question.corpus.manifest.counts
+    refined_away = before.get("dropped", {})
     return draft.finish(
         schema=schema,
         parts=entries,
         counts={
-            "in": question.corpus.num_documents + sum(question.corpus.manifest.counts["failed"].values()),
+            "in": question.corpus.num_documents + sum(refined_away.values()) + sum(before["failed"].values()),
             "kept": sum(f["kept"] for f in figures),
-            "dropped": {reason: dropped[reason] for reason in REASONS if dropped[reason]},
-            "failed": question.corpus.manifest.counts["failed"],
+            "dropped": refined_away | {reason: dropped[reason] for reason in REASONS if dropped[reason]},
+            "failed": before["failed"],
         },
         summary={
             "chosen": sum(f["chosen"] for f in figures),

@@ -111,6 +111,8 @@ class Corpus(Artifact):
         }
         if failed := self.manifest.counts.get("failed"):
             facts["set aside"] = f"{sum(failed.values()):,}"
+        if dropped := self.manifest.counts.get("dropped"):
+            facts["left out"] = f"{sum(dropped.values()):,}"
         return facts
 
     def batches(self, part: int, columns: Sequence[str] = ("id", "text")) -> Iterator[pa.RecordBatch]:

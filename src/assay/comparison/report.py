@@ -16,6 +16,7 @@ _NUM_VALUES = 30
 
 # What became of a document, as the funnel says it.
 DROP_REASONS = {
+    "no_text_left": "nothing was left of its text",
     "not_in_sample": "outside this seed's sample of the pool",
     "overlap": "shares text with the target or the test documents",
     "contamination": "contains a benchmark item",

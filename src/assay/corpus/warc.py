@@ -34,7 +34,8 @@ RANGE_BYTES = 32 << 20
 _BLOCK_BYTES = 256 << 10
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _VERSION = b"WARC/"
-_HEADER = re.compile(rb"WARC/\d+\.\d+[^\n]*\n(?:[^\r\n][^\n]*\n)*?\r?\n")
+# No field is called WARC/..: a header that was left half written ends where the next one begins.
+_HEADER = re.compile(rb"WARC/\d+\.\d+[^\n]*\n(?:(?!WARC/)[^\r\n][^\n]*\n)*?\r?\n")
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.I)
 _LENGTH = "[0-9]{1,18}"
 _PADDING = b"\r\n\0"  # line ends close a record, zeros fill up a file

@@ -16,6 +16,7 @@ from assay.kernels.words import _buffers, next_words
 
 _SLACK = 10  # words that may stand between the words of a passage, besides half its length
 _ROUNDING = 1e-6  # of sums of weights
+_MAX_PAIRS = 1 << 25  # a second and 300 MB for one document
 
 
 class Passages(NamedTuple):
@@ -154,7 +155,9 @@ def find_passages(words, starts, order, index, min_words, max_places):
                 hit_key = np.concatenate((hit_key, np.empty_like(hit_key)))
             hit_at[num_hits], hit_key[num_hits] = i - origin, key
             num_hits += 1
-            for j in range(index.key_starts[key], index.key_starts[key + 1]):
+        num_hits = _without_commonest(hit_at, hit_key, num_hits, index.key_starts)
+        for h in range(num_hits):
+            for j in range(index.key_starts[hit_key[h]], index.key_starts[hit_key[h] + 1]):
                 passage = index.passage_of[j]
                 if hits_of[passage] == 0:
                     touched[num_touched] = passage
@@ -203,6 +206,40 @@ def find_passages(words, starts, order, index, min_words, max_places):
                 shares[num_finds] = share
                 num_finds += 1
     return finds[:num_finds, 0], finds[:num_finds, 1], shares[:num_finds], finds[:num_finds, 2], finds[:num_finds, 3]
+
+
+@njit(nogil=True, cache=True)
+def _without_commonest(hit_at, hit_key, num_hits, key_starts):
+    """Moves hits up, in place, over those that a document cannot be asked about; returns how many stay.
+
+    A table of zeros beside a benchmark of such tables would be looked at for each pair of zeros. So of a document
+    with more than `_MAX_PAIRS` pairs of a place in it and one in passages, the n-grams of most places are left out.
+    """
+    pairs = np.zeros(64, np.int64)  # by binary digits of the number of places
+    for h in range(num_hits):
+        places = np.int64(key_starts[hit_key[h] + 1] - key_starts[hit_key[h]])
+        pairs[_digits(places)] += places
+    left = pairs.sum()
+    if left <= _MAX_PAIRS:
+        return num_hits
+    most = 63
+    while left > _MAX_PAIRS:
+        left -= pairs[most]
+        most -= 1
+    kept = 0
+    for h in range(num_hits):
+        if _digits(np.int64(key_starts[hit_key[h] + 1] - key_starts[hit_key[h]])) <= most:
+            hit_at[kept], hit_key[kept] = hit_at[h], hit_key[h]
+            kept += 1
+    return kept
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _digits(number):
+    digits = 0
+    while number >> digits:
+        digits += 1
+    return digits
 
 
 @njit(nogil=True, cache=True)

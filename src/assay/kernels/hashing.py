@@ -23,9 +23,18 @@ def mix64(x):
     return x ^ (x >> np.uint64(31))
 
 
+@njit(nogil=True, cache=True, inline="always")
+def hash_bytes(data, start, end):
+    """FNV-1a with a final mix of a run of bytes, uint64."""
+    h = FNV_OFFSET
+    for i in range(start, end):
+        h = (h ^ np.uint64(data[i])) * FNV_PRIME
+    return mix64(h)
+
+
 @njit(nogil=True, cache=True)
 def hash_strings(data, offsets):
-    """FNV-1a with a final mix of each string.
+    """`hash_bytes` of each string.
 
     Args:
         data: UTF-8 bytes [bytes], uint8.
@@ -35,10 +44,7 @@ def hash_strings(data, offsets):
     """
     hashes = np.empty(len(offsets) - 1, np.uint64)
     for row in range(len(hashes)):
-        h = FNV_OFFSET
-        for i in range(offsets[row], offsets[row + 1]):
-            h = (h ^ np.uint64(data[i])) * FNV_PRIME
-        hashes[row] = mix64(h)
+        hashes[row] = hash_bytes(data, offsets[row], offsets[row + 1])
     return hashes
 
 

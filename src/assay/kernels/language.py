@@ -45,9 +45,10 @@ def sample_texts(data, offsets, num_bytes):
 
 @njit(nogil=True, cache=True)
 def _boundary(data, i, end):
-    """The first byte at or after `i` that does not continue a character."""
-    while i < end and data[i] & 0xC0 == 0x80:
-        i += 1
+    """The first byte at or after `i` that does not continue a character, which has at most 3 such bytes."""
+    for _ in range(3):
+        if i < end and data[i] & 0xC0 == 0x80:
+            i += 1
     return i
 
 

@@ -20,15 +20,6 @@ def num_characters(data, start, end):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def hash_bytes(data, start, end):
-    """FNV-1a with a final mix of a run of bytes, uint64."""
-    h = FNV_OFFSET
-    for i in range(start, end):
-        h = (h ^ np.uint64(data[i])) * FNV_PRIME
-    return mix64(h)
-
-
-@njit(nogil=True, cache=True, inline="always")
 def flag_at(data, i, end, flags):
     """Flags of the character at byte `i`."""
     return flags[data[i]] if data[i] < 0x80 else flags[decode(data, i, end)[0]]

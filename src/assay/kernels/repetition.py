@@ -7,8 +7,8 @@ to nothing has to be looked up in ordinary text.
 import numpy as np
 from numba import njit
 
-from assay.kernels.hashing import GOLDEN, mix64
-from assay.kernels.lines import hash_bytes, num_characters, strip
+from assay.kernels.hashing import GOLDEN, hash_bytes, mix64
+from assay.kernels.lines import num_characters, strip
 
 SHORT_LINE = 30
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from assay.kernels.hashing import FNV_OFFSET, FNV_PRIME, mix64
+from assay.kernels.hashing import hash_bytes
 from assay.kernels.unicode import decode
 
 SPACE, ALPHA, LOWER, UPPER, DIGIT, PUNCTUATION, SYMBOL, ICON = (np.uint16(1 << k) for k in range(8))
@@ -73,16 +73,10 @@ def flags() -> Flags:
     for span in _TERMINALS.split():
         first, _, last = span.partition("-")
         table[int(first, 16) : int(last or first, 16) + 1] |= TERMINAL
-    kept = np.unique([_hash(np.frombuffer(word.encode(), np.uint8), 0, len(word)) for word in _ABBREVIATIONS.split()])
+    kept = np.unique(
+        [hash_bytes(np.frombuffer(word.encode(), np.uint8), 0, len(word)) for word in _ABBREVIATIONS.split()]
+    )
     return Flags(table, kept)
-
-
-@njit(nogil=True, cache=True)
-def _hash(data, start, end):
-    h = FNV_OFFSET
-    for i in range(start, end):
-        h = (h ^ np.uint64(data[i])) * FNV_PRIME
-    return mix64(h)
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -114,7 +108,7 @@ def _is_kept(data, start, end, kept):
     """Whether a run is an abbreviation that keeps its full stop."""
     if end - start > 6 or (data[end - 1] != 46 and data[end - 1] != 114):
         return False
-    h = _hash(data, start, end)
+    h = hash_bytes(data, start, end)
     k = np.searchsorted(kept, h)
     return k < len(kept) and kept[k] == h
 
@@ -217,12 +211,12 @@ def _cut(data, i, lo, hi, flags):
         return 0
     before = _flag(data, _before(data, i, lo), i, flags)
     width = _width(byte)
-    if kind & _HYPHEN:
+    if kind & _HYPHEN and before & (ALPHA | DIGIT):  # so only the first of a line of hyphens looks where it ends
         stop = i
         while stop < hi and data[stop] == byte:
             stop += 1
         width = max(width, stop - i) if byte == 45 else width
-        if before & (ALPHA | DIGIT) and _flag(data, i + width, hi, flags) & ALPHA:
+        if _flag(data, i + width, hi, flags) & ALPHA:
             return width
     after = _flag(data, i + width, hi, flags)
     if byte == 44:  # ,

@@ -15,6 +15,9 @@ What differs: from GPT-3, that replaced words and halved items are found, each i
 known by how many items share them, not by how many documents; so one pass over the pool is enough. From decon, that
 every n-gram is looked up (it samples them), so that no item is missed by chance. Documents are scored, not cut.
 
+Of a document that has n-grams of items at more than 33 million pairs of places (a table of zeros, beside a benchmark of
+such tables) the commonest n-grams are left out.
+
 An answer is looked for within 40 words after its question. A short one such as "yes" is often met by chance:
 `contamination.part` says that it stands there, no more.
 
@@ -267,21 +270,19 @@ def _needed_without_answer(
 def _parts(batch: pa.RecordBatch) -> tuple[list[str], list[str], list[str]]:
     """Context, question and answer of each item, "" where there is none.
 
-    The answer is `answer_text`, or `answer` where that is text. An item without context and question is its `text`,
-    less the answer where it ends with it.
+    The answer is `answer_text`, or else `answer`. An item without context and question is its `text`, less the answer
+    where it ends with it. What is no text (numbers, lists) counts as not there.
     """
     columns = {
         name: batch.column(name).to_pylist() if name in batch.schema.names else [None] * len(batch)
         for name in Contamination.target_columns
     }
-    answers = [
-        long or (short if isinstance(short, str) else "")
-        for long, short in zip(columns["answer_text"], columns["answer"], strict=True)
-    ]
-    contexts, questions = [text or "" for text in columns["context"]], [text or "" for text in columns["question"]]
-    for k, text in enumerate(columns["text"]):
+    texts = {name: [v if isinstance(v, str) else "" for v in values] for name, values in columns.items()}
+    answers = [long or short for long, short in zip(texts["answer_text"], texts["answer"], strict=True)]
+    contexts, questions = texts["context"], texts["question"]
+    for k, text in enumerate(texts["text"]):
         if not contexts[k].strip() and not questions[k].strip():
-            questions[k] = text or ""
+            questions[k] = text
             if questions[k].strip().endswith(answers[k].strip()):
                 answers[k] = ""
     return contexts, questions, answers

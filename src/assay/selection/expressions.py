@@ -148,7 +148,7 @@ class Expression:
                 )
         tests = []
         for rule in dict.fromkeys(rules):
-            limit = changes.get(rule.name, changes.get(rule.reason, exp.Literal.number(rule.threshold)))
+            limit = changes.get(rule.reason, changes.get(rule.name, exp.Literal.number(rule.threshold)))
             column = exp.column(*reversed(rule.column.split(".")))
             test = (
                 exp.GTE(this=column, expression=limit) if rule.sign == ">=" else exp.LTE(this=column, expression=limit)
@@ -267,7 +267,11 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _is_change(node: Any) -> bool:
-    return isinstance(node, exp.EQ) and isinstance(node.this, exp.Column) and _is_value(node.expression)
+    """Whether it is `rule = number`."""
+    if not (isinstance(node, exp.EQ) and isinstance(node.this, exp.Column)):
+        return False
+    value = node.expression.this if isinstance(node.expression, exp.Neg) else node.expression
+    return isinstance(value, exp.Literal) and not value.is_string
 
 
 def _is_value(node: Any) -> bool:

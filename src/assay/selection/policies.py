@@ -13,6 +13,8 @@ import numpy as np
 from assay.errors import InvalidParameterError, check, check_integer, check_number
 from assay.selection.noise import gumbels
 
+_MAX_SIZE, _MAX_TIMES = 10**12, 10**6  # of clusters, and how often one document may be taken
+
 
 class Policy(ABC):
     """A rule that orders documents. Concrete policies are frozen, keyword-only dataclasses.
@@ -230,8 +232,8 @@ class Unique(Wrapper):
         check(not isinstance(self.within, Unique), "within", "unique", "a policy other than unique")
         check(isinstance(self.repeats, Mapping), "repeats", self.repeats, "a mapping such as {1: 1, 2: 2, 100: 8}")
         for size, number in self.repeats.items():
-            check_integer("repeats", size, 1)
-            check_integer(f"repeats.{size}", number, 1)
+            check_integer("repeats", size, 1, _MAX_SIZE)
+            check_integer(f"repeats.{size}", number, 1, _MAX_TIMES)
 
     @property
     def group_by(self) -> str | None:
