@@ -13,10 +13,8 @@ stopped. Delete that folder after a change to what a pool holds. Each pool is co
 """
 
 import hashlib
-import io
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from assay.api.staging import Evidence, Stage, gather_evidence, prepare
 from assay.artifacts.manifest import atomic_path
 from assay.artifacts.workspace import Workspace
 from assay.comparison.result import evaluate, multiplier_estimate, multiplier_interval
+from assay.errors import check_choice
 
 KEPT = Path(".assay/evidence")
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
@@ -42,56 +41,45 @@ CLEAN += [("wikipedia", "wikitext-2", 1), ("qa_forum", "MedQuAD", 0.2), ("news",
 NOISE = [("email_spam", "", 1), ("web", "", 1), ("reviews_social", "", 1), ("multilingual", "", 0.25)]
 NOISE += [("docs", "", 0.33), ("wikipedia", "enwiki", 1)]
 VERSIONS = [("docs", "NVIDIA-NeMo/Curator", 1), ("books", "Sherlock", 1)]  # near duplicates by nature
-PAGES = "raw/html/article-extraction-benchmark/html/*.html.gz"
 GOOD = "clean: "  # before the source of good prose
 THIN = 0.5  # share of it that the noisy pool and the pool of copies hold
 PIECE = 6000  # characters; longer documents are cut at line ends, else a budget is a handful of chapters
 
-ENGLISH = "language.code = 'en'"
-ALL_RULES = "passes('gopher', 'fineweb', 'c4')"
-DEDUPLICATION = {
-    "exact": {"where": "exact.representative"},
-    "minhash 0.8": {"where": "minhash.representative"},
-    "repeats.later_lines <= 0.3": {"where": "repeats.later_lines <= 0.3"},
-    "substrings.share <= 0.5": {"where": "substrings.share <= 0.5"},
-}
+PRESETS = ("gopher_quality", "gopher_repetition", "gopher", "fineweb", "c4")
+ALL_RULES, ENGLISH = "passes('gopher', 'fineweb', 'c4')", "language.code = 'en'"
+FILTERS = ("exact.representative", "minhash.representative", "repeats.later_lines <= 0.3", "substrings.share <= 0.5")
+DEDUPLICATION = {rule: {"where": rule} for rule in FILTERS}
 RULES = {
     "another random": {},
-    **{p: {"where": f"passes('{p}')"} for p in ("gopher_quality", "gopher_repetition", "gopher", "fineweb", "c4")},
+    **{name: {"where": f"passes('{name}')"} for name in PRESETS},
     "all rules": {"where": ALL_RULES},
     "english": {"where": ENGLISH},
     "english, gopher": {"where": f"{ENGLISH} and passes('gopher')"},
     "english, all rules": {"where": f"{ENGLISH} and {ALL_RULES}"},
     **DEDUPLICATION,
 }
-NORMALISED = {"score": {"exact": {"normalise": True}}, "where": "exact.representative"}
 MINHASH = {t: {"score": {"minhash": {"threshold": t}}, "where": "minhash.representative"} for t in (0.9, 0.7, 0.5)}
 COPIES = {
     "another random": {},
+    "truth: no copies": {"where": "not source like 'copies%'"},
+    "truth: no copies, no versions": {"where": f"source like '{GOOD}%'"},
+    "exact, normalised": {"score": {"exact": {"normalise": True}}, "where": "exact.representative"},
     **DEDUPLICATION,
-    "exact, normalised": NORMALISED,
     **{f"minhash {threshold}": arm for threshold, arm in MINHASH.items()},
-    "unique: minhash 0.8": {"select": {"unique": {"by": "minhash"}}},
-    "repeats.lines <= 0.3, no copy kept": {"where": "repeats.lines <= 0.3"},
-    "minhash 0.7, later_lines": MINHASH[0.7] | {"where": "minhash.representative and repeats.later_lines <= 0.3"},
+    "unique by minhash": {"select": {"unique": {"by": "minhash"}}},
+    "repeats.lines <= 0.3": {"where": "repeats.lines <= 0.3"},
 }
-LINES = {
-    "as it is": {"where": "edit = 'none'"},
-    "c4 lines": {"where": "edit = 'c4'"},
-    "c4 rules": {"where": "edit = 'none' and passes('c4')"},
-    "c4 lines, c4 rules": {"where": "edit = 'c4' and passes('c4')"},
-    "gopher": {"where": "edit = 'none' and passes('gopher')"},
-    "c4 lines, gopher": {"where": "edit = 'c4' and passes('gopher')"},
-}
+LINES = {"as it is": {"where": "edit = 'none'"}, "c4 lines": {"where": "edit = 'c4'"}}
+for _rules in ("c4", "gopher"):
+    LINES[f"{_rules} rules"] = {"where": f"edit = 'none' and passes('{_rules}')"}
+    LINES[f"c4 lines, {_rules} rules"] = {"where": f"edit = 'c4' and passes('{_rules}')"}
 ARMS: dict[str, dict[str, dict[str, Any]]] = {"noisy": RULES, "clean": RULES, "copies": COPIES, "lines": LINES}
 
 
-def main(folder: str, *names: str) -> None:
+def main(data: Path, *names: str) -> None:
     """Puts the pools together, compares, and writes the tables of each into docs/evidence.md."""
-    unknown = sorted(set(names) - set(ARMS))
-    if unknown:
-        sys.exit(f"There is no pool {unknown[0]!r}; there are {', '.join(ARMS)}.")
-    data = Path(folder)
+    for name in names:
+        check_choice("pool", name, ARMS)
     targets = {name: stored(f"target-{name}", rows) for name, rows in target_documents(data).items()}
     for name in names or ARMS:
         pool = stored(f"pool-{name}", pool_documents(data, name))
@@ -111,12 +99,11 @@ def stored(name: str, rows: Iterator[Row]) -> str:
 
 def target_documents(data: Path) -> dict[str, Iterator[Row]]:
     """Edited English prose: news, of which the pools hold other stories, and Wikipedia passages on all subjects."""
-    news = documents(data, [("news", "", 1)])
-    boolq = lines_of(data / "benchmarks/boolq/validation.jsonl.zst")
-    passages = enumerate(sorted({row["context"] for row in boolq}))
+    stories = ((row["id"], row["text"]) for row in lines_of(data / "pool/news.jsonl.zst"))
+    passages = sorted({row["context"] for row in lines_of(data / "benchmarks/boolq/validation.jsonl.zst")})
     return {
-        "news": (row for row in news if draw(row["id"].split("#cut")[0]) >= 0.5),
-        "passages": ({"id": str(k), "text": text, "source": "boolq"} for k, text in passages),
+        "news": ({"id": name, "text": text} for name, text in stories if draw(name) >= 0.5),
+        "passages": ({"id": str(k), "text": text} for k, text in enumerate(passages)),
     }
 
 
@@ -126,28 +113,29 @@ def pool_documents(data: Path, name: str) -> Iterator[Row]:
         yield from documents(data, CLEAN, GOOD)
     elif name == "copies":
         originals = list(documents(data, CLEAN, GOOD, THIN))
-        yield from originals
-        yield from documents(data, VERSIONS, "versions: ")
-        yield from copies(originals)
+        yield from [*originals, *documents(data, VERSIONS, "versions: "), *copies(originals)]
     elif name == "noisy":
         yield from documents(data, CLEAN, GOOD, THIN)
         yield from documents(data, NOISE)
-        pages = assay.read(str(data / PAGES), max_failed_share=0.05, workspace=KEPT)
-        for row in rows_of(pages, "id", "text"):
-            yield from pieces(row | {"source": "pages"})
+        html = data / "raw/html/article-extraction-benchmark/html/*.html.gz"
+        pages = assay.read(str(html), workspace=KEPT)
+        for part in range(pages.num_parts):
+            for row in pages.table(part, ["id", "text"]).to_pylist():
+                yield from pieces(row | {"source": "pages"})
     else:
-        noisy = stored("pool-noisy", pool_documents(data, "noisy"))
-        corpus = assay.read(noisy, id="id", workspace=KEPT)
-        for edit, edited_corpus in (("none", corpus), ("c4", assay.refine(corpus, "c4", workspace=KEPT))):
-            yield from (row | {"edit": edit} for row in rows_of(edited_corpus, "id", "text", "source"))
+        noisy = assay.read(stored("pool-noisy", pool_documents(data, "noisy")), id="id", workspace=KEPT)
+        for edit, corpus in (("none", noisy), ("c4", assay.refine(noisy, "c4", workspace=KEPT))):
+            for part in range(corpus.num_parts):
+                for row in corpus.table(part, ["id", "text", "source"]).to_pylist():
+                    yield row | {"edit": edit}
 
 
-def documents(data: Path, parts: list[tuple[str, str, float]], label: str = "", thin: float = 1) -> Iterator[Row]:
+def documents(data: Path, parts: Any, label: str = "", thin: float = 1) -> Iterator[Row]:
     """Documents of some sources, as many as their share says, drawn by the hash of the id, in pieces."""
     for file, words, share in parts:
-        for row in lines_of(data / "pool" / f"{file}.jsonl.zst"):
+        for row in lines_of(data / f"pool/{file}.jsonl.zst"):
             if words in row["source"] and draw(row["id"]) < share * thin:
-                yield from pieces({"id": row["id"], "text": row["text"], "source": f"{label}{file}"})
+                yield from pieces({"id": row["id"], "text": row["text"], "source": label + file})
 
 
 def pieces(row: Row) -> Iterator[Row]:
@@ -164,13 +152,10 @@ def pieces(row: Row) -> Iterator[Row]:
 def copies(originals: list[Row]) -> Iterator[Row]:
     """A quarter of the documents 1, 3, 8 or 24 times more, each copy with an edit of its own."""
     rng = np.random.default_rng(0)
-    made: Counter[str] = Counter()
     for row in originals:
         for k in range(int(rng.choice([1, 3, 8, 24], p=[0.5, 0.3, 0.15, 0.05])) if rng.random() < 0.25 else 0):
             kind = EDITS[int(rng.integers(len(EDITS)))]
-            made[kind] += 1
             yield {"id": f"{row['id']}#copy{k}", "text": edited(row["text"], kind, rng), "source": f"copies: {kind}"}
-    print(f"{made.total():,} copies of {len(originals):,} documents: {dict(sorted(made.items()))}", flush=True)
 
 
 EDITS = ("the same", "case and space", "2 % of words", "6 % of words", "in a page", "first half")
@@ -191,16 +176,8 @@ def edited(text: str, kind: str, rng: np.random.Generator) -> str:
 
 
 def lines_of(path: Path) -> Iterator[Any]:
-    """The lines of a compressed file of JSON lines."""
-    with io.TextIOWrapper(pa.input_stream(str(path)), "utf-8") as stream:
-        yield from map(json.loads, stream)
-
-
-def rows_of(corpus: assay.Corpus, *columns: str) -> Iterator[Row]:
-    """The documents of a corpus."""
-    for part in range(corpus.num_parts):
-        for batch in corpus.batches(part, list(columns)):
-            yield from batch.to_pylist()
+    """The rows of a compressed file of JSON lines."""
+    return map(json.loads, pa.input_stream(str(path)).read().decode().split("\n")[:-1])
 
 
 def draw(text: str) -> float:
@@ -211,16 +188,15 @@ def draw(text: str) -> float:
 def table(name: str, pool: str, target: str, target_file: str) -> str:
     """Compares the arms of a pool for one target: a table in Markdown."""
     print(f"{name}, {target}", flush=True)
-    settings: dict[str, Any] = {
+    recipe = {
         "pool": {"read": pool, "id": "id"},
         "target": {target: {"read": target_file, "id": "id", "holdout": 0.9}},
         "budget": f"{BUDGET} tokens",
         "seeds": SEEDS,
         "arms": {arm: {"select": "uniform"} | settings for arm, settings in ARMS[name].items()},
     }
-    recipe = assay.Recipe.from_dict(settings)
     found = assay.compare(recipe, workspace=KEPT).content
-    stage = prepare(recipe, Workspace(KEPT))
+    stage = prepare(assay.Recipe.from_dict(recipe), Workspace(KEPT))
     baseline = "as it is" if name == "lines" else "random"
     arms = against(baseline, stage) if name == "lines" else found["arms"]
     loss = next(arm["bits_per_byte"] for arm in arms if arm["name"] == baseline)
@@ -228,7 +204,7 @@ def table(name: str, pool: str, target: str, target_file: str) -> str:
         f"**{name}, {target}**: n = {SEEDS} seeds x {found['heldout_documents']:,} held-out documents; "
         f"{BUDGET / 1e6:g}M tokens an arm, from {found['pool']['documents']:,} documents with "
         f"{found['pool']['tokens'] / 1e6:.1f}M; {baseline}: {loss:.3f} bits per byte.\n",
-        "| arm | tokens to choose from | of them clean | bits per byte saved | verdict | P(best) | data multiplier |",
+        "| arm | tokens to choose from | clean, of those taken | bits per byte saved | verdict | P(best) | data multiplier |",
         "|---|---|---|---|---|---|---|",
     ]
     for arm, facts in zip(arms, found["arms"], strict=True):
@@ -243,14 +219,12 @@ def results(arm: dict[str, Any]) -> list[str]:
     """Effect, verdict, P(best) and multiplier as the table says them."""
     if "effect" not in arm:
         return ["", "", f"{arm['p_best']:.2f}", "1x"]
-    effect, times = arm["effect"], arm["multiplier"]
-    sure = arm["verdict"] != "no difference shown"
-    return [
-        f"{effect['estimate']:+.3f} ({effect['low']:+.3f} to {effect['high']:+.3f})",
-        f"**{arm['verdict']}**" if sure else f"no difference shown (detectable: {arm['detectable']:.3f})",
-        f"{arm['p_best']:.2f}",
-        multiplier_estimate(times) + (f" ({multiplier_interval(times)})" if times else ""),
-    ]
+    effect, times, verdict = arm["effect"], arm["multiplier"], f"**{arm['verdict']}**"
+    if arm["verdict"] == "no difference shown":
+        verdict = f"no difference shown (detectable: {arm['detectable']:.3f})"
+    saved = f"{effect['estimate']:+.3f} ({effect['low']:+.3f} to {effect['high']:+.3f})"
+    multiplier = multiplier_estimate(times) + (f" ({multiplier_interval(times)})" if times else "")
+    return [saved, verdict, f"{arm['p_best']:.2f}", multiplier]
 
 
 def against(baseline: str, stage: Stage) -> list[dict[str, Any]]:
@@ -268,9 +242,8 @@ def put(name: str, text: str) -> None:
     """Writes the tables of a pool between its two markers."""
     start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, rest = PAGE.read_text(encoding="utf-8").split(start)
-    with atomic_path(PAGE) as draft:
-        draft.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+    PAGE.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(Path(sys.argv[1]), *sys.argv[2:])
