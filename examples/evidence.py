@@ -1,14 +1,15 @@
 """Which cleaning rules and deduplications help a small language model? Makes the tables of docs/evidence.md.
 
-    python examples/evidence.py FOLDER [noisy] [clean] [copies] [lines]
+    python examples/evidence.py FOLDER [noisy] [clean] [copies] [versions] [lines]
 
 FOLDER holds `pool/*.jsonl.zst`, `benchmarks/boolq/validation.jsonl.zst` and `raw/html/article-extraction-benchmark`.
-Pools are put together under .assay/evidence, and everything computed is kept there: an interrupted run goes on where it
-stopped. Delete that folder after a change to what a pool holds. Each pool is compared on two targets:
+All is kept under .assay/evidence, so that an interrupted run goes on where it stopped; delete it after a change to what
+a pool holds. There are five pools, each compared on two targets:
 
-- noisy: good prose, and five times as much mail, spam, tweets, web pages with menus, other languages, wikitext, manuals
+- noisy: mail, spam, tweets, web pages with menus, other languages, wikitext and manuals, and one part in six good prose
 - clean: good prose alone, the control
-- copies: good prose, as much again in copies with edits, and texts that come in several versions by nature
+- copies: good prose, and almost twice as much in copies with edits
+- versions: good prose, manuals in four versions each and a book in five editions
 - lines: every document of the noisy pool as it is, and without the lines that C4 takes out
 """
 
@@ -32,7 +33,7 @@ from assay.errors import check_choice
 
 KEPT = Path(".assay/evidence")
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
-BUDGET, SEEDS = 1_000_000, 5
+BUDGET, SEEDS = 1_000_000, 5  # tokens of each arm
 Row = dict[str, str]
 
 # File, words in the name of the source, share of its documents.
@@ -61,8 +62,7 @@ RULES = {
 MINHASH = {t: {"score": {"minhash": {"threshold": t}}, "where": "minhash.representative"} for t in (0.9, 0.7, 0.5)}
 COPIES = {
     "another random": {},
-    "truth: no copies": {"where": "not source like 'copies%'"},
-    "truth: no copies, no versions": {"where": f"source like '{GOOD}%'"},
+    "the originals": {"where": f"source like '{GOOD}%'"},
     "exact, normalised": {"score": {"exact": {"normalise": True}}, "where": "exact.representative"},
     **DEDUPLICATION,
     **{f"minhash {threshold}": arm for threshold, arm in MINHASH.items()},
@@ -73,7 +73,8 @@ LINES = {"as it is": {"where": "edit = 'none'"}, "c4 lines": {"where": "edit = '
 for _rules in ("c4", "gopher"):
     LINES[f"{_rules} rules"] = {"where": f"edit = 'none' and passes('{_rules}')"}
     LINES[f"c4 lines, {_rules} rules"] = {"where": f"edit = 'c4' and passes('{_rules}')"}
-ARMS: dict[str, dict[str, dict[str, Any]]] = {"noisy": RULES, "clean": RULES, "copies": COPIES, "lines": LINES}
+ARMS: dict[str, dict[str, dict[str, Any]]] = {"noisy": RULES, "clean": RULES, "copies": COPIES}
+ARMS |= {"versions": COPIES, "lines": LINES}
 
 
 def main(data: Path, *names: str) -> None:
@@ -93,7 +94,7 @@ def stored(name: str, rows: Iterator[Row]) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as draft, open(draft, "w", encoding="utf-8") as stream:
             stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB", flush=True)
+        print(f"put together: {name}", flush=True)
     return str(path)
 
 
@@ -111,14 +112,14 @@ def pool_documents(data: Path, name: str) -> Iterator[Row]:
     """The documents of one of the pools."""
     if name == "clean":
         yield from documents(data, CLEAN, GOOD)
-    elif name == "copies":
+    elif name in ("copies", "versions"):
         originals = list(documents(data, CLEAN, GOOD, THIN))
-        yield from [*originals, *documents(data, VERSIONS, "versions: "), *copies(originals)]
+        yield from originals
+        yield from copies(originals) if name == "copies" else documents(data, VERSIONS, "versions: ")
     elif name == "noisy":
         yield from documents(data, CLEAN, GOOD, THIN)
         yield from documents(data, NOISE)
-        html = data / "raw/html/article-extraction-benchmark/html/*.html.gz"
-        pages = assay.read(str(html), workspace=KEPT)
+        pages = assay.read(str(data / "raw/html/article-extraction-benchmark/html/*.html.gz"), workspace=KEPT)
         for part in range(pages.num_parts):
             for row in pages.table(part, ["id", "text"]).to_pylist():
                 yield from pieces(row | {"source": "pages"})
@@ -150,10 +151,10 @@ def pieces(row: Row) -> Iterator[Row]:
 
 
 def copies(originals: list[Row]) -> Iterator[Row]:
-    """A quarter of the documents 1, 3, 8 or 24 times more, each copy with an edit of its own."""
+    """A quarter of the documents 1, 4, 16 or 64 times more, each copy with an edit of its own."""
     rng = np.random.default_rng(0)
     for row in originals:
-        for k in range(int(rng.choice([1, 3, 8, 24], p=[0.5, 0.3, 0.15, 0.05])) if rng.random() < 0.25 else 0):
+        for k in range(int(rng.choice([1, 4, 16, 64], p=[0.5, 0.3, 0.15, 0.05])) if rng.random() < 0.25 else 0):
             kind = EDITS[int(rng.integers(len(EDITS)))]
             yield {"id": f"{row['id']}#copy{k}", "text": edited(row["text"], kind, rng), "source": f"copies: {kind}"}
 
@@ -204,7 +205,7 @@ def table(name: str, pool: str, target: str, target_file: str) -> str:
         f"**{name}, {target}**: n = {SEEDS} seeds x {found['heldout_documents']:,} held-out documents; "
         f"{BUDGET / 1e6:g}M tokens an arm, from {found['pool']['documents']:,} documents with "
         f"{found['pool']['tokens'] / 1e6:.1f}M; {baseline}: {loss:.3f} bits per byte.\n",
-        "| arm | tokens to choose from | clean, of those taken | bits per byte saved | verdict | P(best) | data multiplier |",
+        "| arm | to choose from | clean share | bits per byte saved | verdict | P(best) | data multiplier |",
         "|---|---|---|---|---|---|---|",
     ]
     for arm, facts in zip(arms, found["arms"], strict=True):
@@ -231,9 +232,8 @@ def against(baseline: str, stage: Stage) -> list[dict[str, Any]]:
     """The arms measured against another one than random, which is trained on fewer and more tokens for it."""
     runs = dict(gather_evidence(stage).runs)
     ladder = [BUDGET // 4, BUDGET // 2, BUDGET, 2 * BUDGET, 4 * BUDGET]
-    for tokens in ladder:
-        tasks = [stage.task(baseline, seed, num_tokens=tokens) for seed in range(SEEDS)]
-        runs[baseline, tokens] = [run(stage.bench, task) for task in tasks]
+    for num in ladder:
+        runs[baseline, num] = [run(stage.bench, stage.task(baseline, k, num_tokens=num)) for k in range(SEEDS)]
     losses = Evidence(runs=runs, ladder=ladder, pool_ends=False).losses()
     return evaluate(losses, list(runs), list(stage.recipe.arms), ladder, BUDGET, baseline)["arms"]
 
