@@ -4,6 +4,7 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -321,6 +322,27 @@ def test_groups_together_meet_the_budget(corpus: Corpus, workspace: Workspace) -
         by = "length(text)" if policy == "top" else None
         selection = assay.select(corpus, quota, budget="10 documents", by=by, workspace=workspace)
         assert selection.manifest.counts["kept"] == 10
+
+
+@pytest.mark.parametrize("within", [assay.Uniform(), assay.Sample()], ids=["uniform", "sample"])
+def test_a_cluster_is_as_likely_to_be_taken_as_a_document_that_stands_alone(
+    tmp_path: Path, workspace: Workspace, within: assay.Uniform | assay.Sample
+) -> None:
+    texts = [f"copied {k // 20}" for k in range(400)] + [f"alone {k}" for k in range(180)]  # 20 clusters of 20
+    rows = [{"id": str(k), "text": text, "value": 0.0} for k, text in enumerate(texts)]
+    corpus = assay.read(write_jsonl(tmp_path / "pool.jsonl", rows), workspace=workspace)
+    scores = assay.score(corpus, "exact", workspace=workspace)
+    taken = []
+    for seed in range(10):
+        policy = assay.Unique(by="exact", within=within)
+        selection = assay.select(
+            corpus, policy, scores=scores, by="value", budget="50 documents", seed=seed, workspace=workspace
+        )
+        repeats = np.concatenate([selection.repeats(k) for k in range(selection.num_parts)])
+        chosen = [text for text, number in zip(texts, repeats, strict=True) if number]
+        assert len(set(chosen)) == len(chosen) == 50
+        taken.append(sum(text.startswith("copied") for text in chosen))
+    assert 3.5 < np.mean(taken) < 6.5  # 5 expected with sd 0.6; 20 when the luckiest copy's noise placed a cluster
 
 
 def test_the_first_rule_that_fails_is_the_reason(tmp_path: Path, workspace: Workspace) -> None:

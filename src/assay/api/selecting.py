@@ -39,7 +39,7 @@ from assay.selection.choose import (
 from assay.selection.expressions import Expression
 from assay.selection.policies import POLICIES, Policy
 
-VERSION = 3
+VERSION = 4
 GUARD = "guard."  # before the columns of guards, which have seen held-out text: no score or `where` may read them
 _KEEP_ROWS = 2_000_000
 
@@ -78,8 +78,21 @@ class Question:
 
     def judge(self, part: int) -> Judged:
         """What the rules say about each document of one part."""
-        judged = judge(self.rules, self.rows(part), id_hashes(self.corpus, part), self.costs(part))
-        return judged if self.winners is None else drop_duplicates(judged, self.winners)
+        judged = self._judge(part, self.rules)
+        if self.winners is None:
+            return judged
+        return judged._replace(reason=drop_duplicates(self.contest(part), self.winners).reason)
+
+    def contest(self, part: int) -> Judged:
+        """As `judge`, with other noise: by which a document stands for its cluster.
+
+        By the same noise the luckiest of 25 copies would stand for them and then come before nearly all documents, so
+        that what is repeated most would be chosen first.
+        """
+        return self._judge(part, replace(self.rules, stream=f"{self.rules.stream}/unique"))
+
+    def _judge(self, part: int, rules: Rules) -> Judged:
+        return judge(rules, self.rows(part), id_hashes(self.corpus, part), self.costs(part))
 
     def costs(self, part: int) -> np.ndarray:
         """What each document of one part takes of the budget [documents]."""
@@ -241,7 +254,7 @@ def _make(question: Question, draft: Draft) -> Any:
 
 
 def _rivals(question: Question, part: int) -> np.ndarray:
-    return rivals(question.judge(part))
+    return rivals(question.contest(part))
 
 
 def _times(costs: Mapping[str, float], factor: int) -> dict[str, float]:

@@ -215,6 +215,9 @@ class Quota(Wrapper):
 class Unique(Wrapper):
     """One document of each cluster of duplicates: the one that comes first under another policy.
 
+    What is random in that policy is drawn anew for the documents that stand for their clusters, so that a cluster of
+    many is no more likely to be taken than a document that stands alone.
+
     by: scores with the columns `cluster` and `cluster_size` ("minhash", "exact").
     within: the policy that orders documents; with Top, the best by the arm's score stands for its cluster.
     repeats: from cluster size to how often its document is taken, each entry from its size up; sizes below the first
