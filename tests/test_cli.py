@@ -161,9 +161,20 @@ def test_mistakes_end_in_one_clear_sentence(folder: Path, arguments: list[str], 
     assert "Traceback" not in done.stderr
 
 
+def test_calibrate_writes_what_a_recipe_reads(folder: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "clean.jsonl", make_prose(80, seed=5, topic="t"))
+    done = assay("calibrate", "clean.jsonl", "--to", "xx.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "calibration: xx.yaml" in done.stdout and "gopher.too_few_alpha_words" in done.stdout
+    shown = assay("select", "recipe.yaml", "--set", f"calibration={tmp_path / 'xx.yaml'}", cwd=folder)
+    assert shown.returncode == 0, shown.stderr
+    few = assay("calibrate", "clean.jsonl", "--tail", "2", cwd=tmp_path)
+    assert few.returncode == 1 and "`tail` (=2.0) must be a share from 0 to 0.5" in few.stderr
+
+
 def test_help_lists_every_command() -> None:
     done = assay("--help", cwd=Path.cwd())
-    for command in ("demo", "init", "compare", "score", "select", "write", "show"):
+    for command in ("demo", "init", "compare", "score", "select", "write", "calibrate", "show"):
         assert command in done.stdout
 
 

@@ -180,6 +180,34 @@ def write(
 
 @app.command()
 @_reported
+def calibrate(
+    reference: Annotated[
+        list[str], typer.Argument(help="Clean text of one language: files, folders or globs.", show_default=False)
+    ],
+    to: Annotated[Path, typer.Option(help="File to write, for `calibration:` of a recipe.")] = Path("calibration.yaml"),
+    english: Annotated[
+        list[str] | None,
+        typer.Option(help="English text of the same kind, to carry over its strictness.", show_default=False),
+    ] = None,
+    text: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
+    tail: Annotated[float, typer.Option(help="Share of the reference that a rule may leave out.")] = 0.1,
+    workspace: WorkspacePath = None,
+) -> None:
+    """Derive the rules' stop words and thresholds for another language from text of it."""
+    from assay.api.calibrating import calibrate as run_calibrate
+    from assay.api.reading import read
+
+    space = _space(workspace, None)
+    corpus = read(reference, text=text, workspace=space)
+    anchor = None if english is None else read(english, text=text, workspace=space)
+    found = run_calibrate(corpus, english=anchor, tail=tail, workspace=space)
+    found.save(to)
+    _out.print(str(found), markup=False, soft_wrap=True)
+    _out.print(f"\nWrote {to}. A recipe uses it by\n    calibration: {to}", soft_wrap=True)
+
+
+@app.command()
+@_reported
 def show(
     thing: Annotated[
         str | None,
