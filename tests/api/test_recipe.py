@@ -114,6 +114,7 @@ def test_targets_in_every_form(tmp_path: Path) -> None:
     )
     assert placed.pool.read == [str(tmp_path / "a.jsonl"), "/b.jsonl"]
     assert placed.targets["target"].holdout == str(tmp_path / "h.jsonl")
+    assert recipe(target=["a.jsonl", "b.jsonl"]).targets["target"].read == ["a.jsonl", "b.jsonl"]
 
 
 @pytest.mark.parametrize(

@@ -423,8 +423,8 @@ def _source(kind: type[Any], content: Any, where: str, folder: Path | None) -> A
 
 
 def _as_source(content: Any) -> Any:
-    """A bare path or corpus stands for {read: ...}."""
-    return {"read": content} if isinstance(content, str | Corpus) else content
+    """A bare path, list of paths or corpus stands for {read: ...}."""
+    return {"read": content} if isinstance(content, str | list | Corpus) else content
 
 
 def _rooted(source: Any, folder: Path | None) -> Any:
