@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from assay.api.build import build_parts, log_seconds, part_bytes, read_seconds
+from assay.api.isolating import PART, SCORER_FAILED, Quarantine, conclude, known_rows, without_text
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.manifest import Manifest, atomic_path
 from assay.artifacts.workspace import Draft, make_folder
@@ -34,10 +35,10 @@ _WORK = "work"
 _NULL, _ALONE = -2, -1  # instead of where a document starts: its text is null, it has nothing to compare
 
 
-def run_grouping(draft: Draft, corpus: Corpus, method: Grouping) -> Manifest:
+def run_grouping(draft: Draft, corpus: Corpus, method: Grouping, max_failed_share: float = 0.0) -> Manifest:
     """Makes the scores artifact of a grouping, or what an interrupted run left to make of it."""
     try:
-        manifest = _run(draft, corpus, method)
+        manifest = _run(draft, corpus, method, max_failed_share)
     except FileNotFoundError:  # another process made the same artifact, and has cleared up
         done = draft.finished()
         if done is None:
@@ -52,7 +53,7 @@ def clear_work(draft: Draft) -> None:
     shutil.rmtree(draft.folder / _WORK, ignore_errors=True)
 
 
-def _run(draft: Draft, corpus: Corpus, method: Grouping) -> Manifest:
+def _run(draft: Draft, corpus: Corpus, method: Grouping, max_failed_share: float) -> Manifest:
     started = time.perf_counter()
     draft.start()
     work = draft.folder / _WORK
@@ -66,11 +67,13 @@ def _run(draft: Draft, corpus: Corpus, method: Grouping) -> Manifest:
         make = _linked(corpus, method, work, amounts)
     entries, figures, types = build_parts(draft, partial(_as_part, make, schema), amounts, f"score {method.name}")
     summary = {"clusters": sum(f["representatives"] for f in figures)} if "representatives" in figures[0] else {}
+    failed, rows = conclude(corpus, draft.folder, max_failed_share, partial(_describe, method))
     return draft.finish(
         schema=types,
-        parts=entries,
+        parts=[entry | {"failed": rows[k]} if rows[k] else entry for k, entry in enumerate(entries)],
         counts={
             "in": corpus.num_documents,
+            "failed": failed,
             "nulls": {name: sum(f["nulls"][name] for f in figures) for name in schema.names},
         },
         summary=summary,
@@ -85,6 +88,14 @@ def document_orders(batch: pa.RecordBatch) -> np.ndarray:
     """The order of each document [documents] uint64: a hash of its id, so that no order of files decides."""
     ids = utf8(batch.column("id"))
     return hash_strings(ids.data, ids.offsets)
+
+
+def _describe(method: Grouping, batch: pa.RecordBatch) -> Any:
+    """What the first map asks of a batch: records and details of a `Matching`, the sketch of a `Linking`."""
+    if isinstance(method, Matching):
+        return method.records(batch, document_orders(batch))
+    assert isinstance(method, Linking)
+    return method.sketch(batch, document_orders(batch))
 
 
 def _as_part(
@@ -118,9 +129,13 @@ def _matched(
 
 
 def _write_matching(corpus: Corpus, method: Matching, work: Path, num_partitions: int, part: int) -> None:
-    batches = corpus.batches(part, ["id", "text"])
-    pieces = (method.records(batch, document_orders(batch))[0] for batch in batches)
-    _write_records(work, num_partitions, part, pieces)
+    def pieces() -> Iterator[np.ndarray]:
+        aside = Quarantine(corpus, part, SCORER_FAILED)
+        for batch in corpus.batches(part, ["id", "text"]):
+            yield aside.run(partial(_describe, method), batch)[0]
+        aside.save(work.parent, PART)
+
+    _write_records(work, num_partitions, part, pieces())
 
 
 def _write_verdicts(method: Matching, work: Path, starts: list[np.ndarray], partition: int) -> None:
@@ -139,7 +154,10 @@ def _score_matching(
     following = np.zeros(num_partitions, np.int64)
     for before in starts[:part]:
         following += np.diff(before, axis=1).sum(axis=0)
-    for batch in corpus.batches(part, ["id", "text"]):
+    first, failed = 0, np.array(known_rows(work.parent, PART, part), np.int64)
+    for whole in corpus.batches(part, ["id", "text"]):
+        batch = without_text(whole, failed - first)
+        first += len(batch)
         records, details = method.records(batch, document_orders(batch))
         order, ends = by_partition(records, num_partitions)
         sizes = np.diff(ends)
@@ -182,9 +200,10 @@ def _write_linking(
         documents = [np.empty((2, 0), np.int64)]
         with open(work / "packed.u32", "r+b") as stream:
             stream.seek(position * 4)
-            for batch in corpus.batches(part, ["id", "text"]):
+            aside = Quarantine(corpus, part, SCORER_FAILED)
+            for whole in corpus.batches(part, ["id", "text"]):
+                batch, (keys, packed, places) = aside.run(lambda b: (b, _describe(method, b)), whole)
                 order = document_orders(batch)
-                keys, packed, places = method.sketch(batch, order)
                 has_any = places >= 0
                 places[has_any] += position
                 position += len(packed)
@@ -194,6 +213,7 @@ def _write_linking(
                 documents.append(np.stack((np.where(has_any, places, alone), order.view(np.int64))))
                 whose = np.repeat(places[has_any].astype(np.uint64), keys.shape[1])
                 yield np.column_stack((keys[has_any].ravel(), whose))
+        aside.save(work.parent, PART)
         _save(work / f"documents-{part:05d}.npy", np.concatenate(documents, axis=1))
 
     _write_records(work, num_partitions, part, pieces())

@@ -6,19 +6,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from assay.api.build import build_parts, part_bytes
+from assay.api.isolating import PART, REFINER_FAILED, Quarantine, conclude
 from assay.artifacts.kinds import Corpus, check_corpus
 from assay.artifacts.workspace import Workspace
-from assay.errors import InputError, check, check_choice
+from assay.corpus.failures import check_failed_share
+from assay.errors import InputError, check, check_choice, check_number
 from assay.refiners import REFINERS, Refiner
 
 NO_TEXT_LEFT = "no_text_left"
 
 
-def refine(corpus: Corpus, refiner: Refiner | str, *, workspace: Workspace | str | Path | None = None) -> Corpus:
+def refine(
+    corpus: Corpus,
+    refiner: Refiner | str,
+    *,
+    max_failed_share: float = 0.0,
+    workspace: Workspace | str | Path | None = None,
+) -> Corpus:
     """Changes the text of every document; finds the result again when the same was done before.
 
     The new corpus has the columns of the old one, with a new `text`, `parent_id` (the id of what a document was made
@@ -27,12 +36,15 @@ def refine(corpus: Corpus, refiner: Refiner | str, *, workspace: Workspace | str
 
     Args:
         refiner: a refiner with its parameters, or the name of one ("c4").
+        max_failed_share: share of documents on which the refiner may raise. They are set aside in the failed/ folder of
+            the new corpus, with id and error, and are not part of it; above this share refining stops.
 
     Raises:
         InvalidParameterError: unknown refiner.
-        InputError: no document has any text left.
+        InputError: no document has any text left, or the refiner raises on more documents than allowed.
     """
     check_corpus(corpus)
+    check_number("max_failed_share", max_failed_share, "a share from 0 to 1", lambda x: 0 <= x <= 1)
     if isinstance(refiner, str):
         check_choice("refiner", refiner, REFINERS)
         refiner = REFINERS[refiner]()
@@ -45,8 +57,11 @@ def refine(corpus: Corpus, refiner: Refiner | str, *, workspace: Workspace | str
         started = time.perf_counter()
         draft.start()
         amounts = part_bytes(corpus.manifest.parts)
-        entries, figures, schema = build_parts(draft, partial(_refine_part, corpus, refiner), amounts, f"refine {name}")
+        work = partial(_refine_part, corpus, refiner, draft.folder)
+        entries, figures, schema = build_parts(draft, work, amounts, f"refine {name}")
+        failed, _ = conclude(corpus, draft.folder, max_failed_share, partial(_refine_batch, refiner))
         before = Counter(corpus.manifest.counts.get("dropped", {}))  # by an earlier refiner
+        failed_before = corpus.manifest.counts["failed"]
         dropped = sum((Counter(f["dropped"]) for f in figures), before)
         parts = [
             {**entry, "text_bytes": f["text_bytes"], "label": old["label"]}
@@ -60,10 +75,10 @@ def refine(corpus: Corpus, refiner: Refiner | str, *, workspace: Workspace | str
             schema=schema,
             parts=parts,
             counts={
-                "in": corpus.num_documents + before.total(),
+                "in": corpus.num_documents + before.total() + failed_before.get(REFINER_FAILED, 0),
                 "documents": sum(part["rows"] for part in parts),
                 "dropped": dict(dropped),
-                "failed": corpus.manifest.counts["failed"],
+                "failed": dict(Counter(failed_before) + Counter(failed)),
             },
             summary={
                 "estimated_tokens": round(corpus.manifest.summary["estimated_tokens"] * share),
@@ -72,14 +87,23 @@ def refine(corpus: Corpus, refiner: Refiner | str, *, workspace: Workspace | str
             },
             seconds={"wall": time.perf_counter() - started, "core": sum(f["seconds"] for f in figures)},
         )
+    before, after = (made.counts["failed"].get(REFINER_FAILED, 0) for made in (corpus.manifest, manifest))
+    num_failed = after - before
+    failed = Counter({REFINER_FAILED: num_failed})
+    check_failed_share(corpus.name, corpus.num_documents - num_failed, failed, draft.folder, max_failed_share)
     return Corpus(draft.folder, manifest)
 
 
-def _refine_part(corpus: Corpus, refiner: Refiner, part: int) -> tuple[pa.Table, dict[str, Any]]:
+def _refine_batch(refiner: Refiner, batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
+    return refiner.refine(batch.column("text"))
+
+
+def _refine_part(corpus: Corpus, refiner: Refiner, folder: Path, part: int) -> tuple[pa.Table, dict[str, Any]]:
     others = [name for name in corpus.column_names if name not in ("id", "text", "parent_id", "edits")]
     pieces = []
+    aside = Quarantine(corpus, part, REFINER_FAILED)
     for batch in corpus.batches(part, ["id", "text", *others]):
-        text, edits = refiner.refine(batch.column("text"))
+        text, edits = aside.run(partial(_refine_batch, refiner), batch)
         columns = {
             "id": pc.binary_join_element_wise(batch.column("id").cast(pa.string()), refiner.name, "/"),
             "text": text,
@@ -88,7 +112,10 @@ def _refine_part(corpus: Corpus, refiner: Refiner, part: int) -> tuple[pa.Table,
             **{name: batch.column(name) for name in others},
         }
         pieces.append(pa.table(columns))
+    aside.save(folder, PART)
     table = pa.concat_tables(pieces)
+    if aside.rows:
+        table = table.take(pa.array(np.delete(np.arange(len(table)), aside.rows)))
     sizes = pc.binary_length(table["text"])
     kept = table.filter(pc.greater(sizes, 0))
     figures = {

@@ -1,6 +1,9 @@
 """`assay.score`: fit a scorer, then give every document its numbers."""
 
 import time
+import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial, reduce
 from pathlib import Path
@@ -11,11 +14,13 @@ import pyarrow as pa
 
 from assay.api.build import build_parts, log_seconds, part_bytes, read_seconds
 from assay.api.grouping import clear_work, run_grouping
+from assay.api.isolating import FIT, PART, SCORER_FAILED, Quarantine, conclude, in_short, known_rows, to_blame
 from assay.artifacts.kinds import Corpus, Scores, check_corpus
 from assay.artifacts.manifest import Manifest, atomic_path
 from assay.artifacts.workspace import Draft, Workspace
 from assay.corpus.engine import map_parts
-from assay.errors import InvalidParameterError, check, check_choice
+from assay.corpus.failures import check_failed_share
+from assay.errors import InputError, InvalidParameterError, check, check_choice, check_number
 from assay.progress import step
 from assay.scorers import SCORERS, Grouping, Method, Scorer, State
 
@@ -27,6 +32,7 @@ def score(
     scorer: Method | str,
     *,
     target: Corpus | Mapping[str, Corpus] | None = None,
+    max_failed_share: float = 0.0,
     workspace: Workspace | str | Path | None = None,
 ) -> Scores:
     """Scores every document of `corpus`; finds the scores again when the same were computed before.
@@ -34,12 +40,16 @@ def score(
     Args:
         scorer: a scorer or grouping with its parameters, or the name of one to take as it is ("dsir", "minhash").
         target: documents of the kind wanted, or several targets by name; needed by target-aware scorers only.
+        max_failed_share: share of documents on which the scorer may raise. They are set aside in the failed/ folder of
+            the scores, with id and error, and have no score; above this share scoring stops.
         workspace: where artifacts are kept; default `.assay` here.
 
     Raises:
         InvalidParameterError: unknown scorer, or a target missing or not wanted.
+        InputError: the scorer raises on more documents than allowed, or on a target document.
     """
     check_corpus(corpus)
+    check_number("max_failed_share", max_failed_share, "a share from 0 to 1", lambda x: 0 <= x <= 1)
     if isinstance(scorer, str):
         check_choice("scorer", scorer, SCORERS)
         scorer = SCORERS[scorer]()
@@ -50,33 +60,39 @@ def score(
     manifest = draft.finished()
     if manifest is None:
         if isinstance(scorer, Grouping):
-            manifest = run_grouping(draft, corpus, scorer)
+            manifest = run_grouping(draft, corpus, scorer, max_failed_share)
         else:
             assert isinstance(scorer, Scorer)
-            manifest = _run_scorer(draft, corpus, scorer, targets)
+            manifest = _run_scorer(draft, corpus, scorer, targets, max_failed_share)
     elif isinstance(scorer, Grouping):
         clear_work(draft)
+    failed = Counter(manifest.counts.get("failed", {}))
+    check_failed_share(corpus.name, corpus.num_documents - failed.total(), failed, draft.folder, max_failed_share)
     return Scores(draft.folder, manifest)
 
 
-def _run_scorer(draft: Draft, corpus: Corpus, scorer: Scorer, targets: Mapping[str, Corpus]) -> Manifest:
+def _run_scorer(
+    draft: Draft, corpus: Corpus, scorer: Scorer, targets: Mapping[str, Corpus], max_failed_share: float
+) -> Manifest:
     started = time.perf_counter()
     draft.start()
     state, fit_seconds = _fitted(scorer, corpus, targets, draft.folder / _STATE)
     columns = scorer.columns(tuple(targets))
     entries, figures, schema = build_parts(
         draft,
-        partial(_score_part, corpus, scorer, state, pa.schema([(c.name, c.type) for c in columns])),
+        partial(_score_part, corpus, scorer, state, pa.schema([(c.name, c.type) for c in columns]), draft.folder),
         part_bytes(corpus.manifest.parts),
         f"score {scorer.name}",
     )
+    failed, rows = conclude(corpus, draft.folder, max_failed_share, partial(scorer.score, state=state))
     summaries = [{key: np.array(value) for key, value in f["summary"].items()} for f in figures]
     total = reduce(scorer.merge, summaries)
     return draft.finish(
         schema=schema,
-        parts=entries,
+        parts=[entry | {"failed": rows[k]} if rows[k] else entry for k, entry in enumerate(entries)],
         counts={
             "in": corpus.num_documents,
+            "failed": failed,
             "nulls": {c.name: sum(f["nulls"][c.name] for f in figures) for c in columns},
         },
         summary=scorer.summary(total),
@@ -105,9 +121,9 @@ def _fitted(scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus], path:
     """The fitted state and the core seconds it took, from `path` when an earlier run got that far."""
     if not scorer.needs_target and not scorer.reads_pool:
         return {}, 0.0
-    if path.exists():
-        with np.load(path, allow_pickle=False) as stored:
-            return dict(stored), read_seconds(path.parent).get(path.name, 0.0)
+    stored = _stored(path)
+    if stored is not None:
+        return stored, read_seconds(path.parent).get(path.name, 0.0)
     seconds = 0.0
     sketches: dict[str, State] = {}
     for name, target in targets.items():
@@ -121,7 +137,7 @@ def _fitted(scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus], path:
         with step(f"fit {scorer.name}", sum(amounts)) as advance:
             parts = range(corpus.num_parts)
             for k, (sketch, s) in zip(
-                parts, map_parts(partial(_sketch_pool, scorer, prepared, corpus), parts), strict=True
+                parts, map_parts(partial(_sketch_pool, scorer, prepared, corpus, path.parent), parts), strict=True
             ):
                 pool = scorer.merge(pool, sketch) if pool else sketch
                 seconds += s
@@ -133,23 +149,62 @@ def _fitted(scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus], path:
     return state, seconds
 
 
+def _stored(path: Path) -> State | None:
+    """The fitted state that an earlier run left; what cannot be read is deleted, so that it is made again."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except FileNotFoundError:
+        return None
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        path.unlink()
+        return None
+
+
 def _sketch_target(scorer: Scorer, target: Corpus, part: int) -> tuple[State, float]:
     started = time.thread_time()
     columns = [name for name in scorer.target_columns if name in target.column_names]
-    sketch = reduce(scorer.merge, map(scorer.sketch_target, target.batches(part, columns)))
+    batches = target.batches(part, list(dict.fromkeys(["id", *columns])))
+    sketches = (_sketch_target_batch(scorer, target.name, batch) for batch in batches)
+    sketch = reduce(scorer.merge, sketches)
     return sketch, time.thread_time() - started
 
 
-def _sketch_pool(scorer: Scorer, prepared: State, corpus: Corpus, part: int) -> tuple[State, float]:
+def _sketch_target_batch(scorer: Scorer, name: str, batch: pa.RecordBatch) -> State:
+    """What a batch of a target contributes; its documents are chosen by hand, so none is left out.
+
+    Raises:
+        InputError: the scorer fails on a document, and not on all.
+    """
+    try:
+        return scorer.sketch_target(batch)
+    except Exception as error:
+        found = list(to_blame(scorer.sketch_target, batch, error))
+        if not found or len(found) == len(batch):
+            raise
+        row, own = found[0]
+        raise InputError(
+            f"Scorer {scorer.name!r} fails on document {batch.column('id')[row].as_py()!r} of target {name!r} "
+            f"({in_short(own)}). Take it out of the target."
+        ) from own
+
+
+def _sketch_pool(scorer: Scorer, prepared: State, corpus: Corpus, folder: Path, part: int) -> tuple[State, float]:
     started = time.thread_time()
-    sketch = reduce(scorer.merge, (scorer.sketch_pool(batch, prepared) for batch in corpus.batches(part, ["text"])))
+    aside = Quarantine(corpus, part, SCORER_FAILED)
+    sketch_pool = partial(scorer.sketch_pool, prepared=prepared)
+    sketch = reduce(scorer.merge, (aside.run(sketch_pool, batch) for batch in corpus.batches(part, ["text"])))
+    aside.save(folder, FIT)
     return sketch, time.thread_time() - started
 
 
 def _score_part(
-    corpus: Corpus, scorer: Scorer, state: State, schema: pa.Schema, part: int
+    corpus: Corpus, scorer: Scorer, state: State, schema: pa.Schema, folder: Path, part: int
 ) -> tuple[pa.Table, dict[str, Any]]:
-    pieces = [scorer.score(batch, state) for batch in corpus.batches(part, ["text"])]
+    aside = Quarantine(corpus, part, SCORER_FAILED, known_rows(folder, FIT, part))
+    work = partial(scorer.score, state=state)
+    pieces = [aside.run(work, batch) for batch in corpus.batches(part, ["text"])]
+    aside.save(folder, PART)
     columns = [pa.concat_arrays(column) for column in zip(*pieces, strict=True)]
     arrays = {field.name: column.cast(field.type) for field, column in zip(schema, columns, strict=True)}
     figures = {

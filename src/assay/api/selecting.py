@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from assay.api.build import build_parts, part_bytes
+from assay.api.isolating import SCORER_FAILED
 from assay.api.scoring import score
 from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens, check_corpus
 from assay.artifacts.workspace import Draft, Workspace
@@ -22,6 +23,7 @@ from assay.kernels.hashing import hash_strings
 from assay.scorers import SCORERS, Length
 from assay.selection.budget import Budget
 from assay.selection.choose import (
+    FAILED,
     REASONS,
     Cut,
     Judged,
@@ -39,7 +41,7 @@ from assay.selection.choose import (
 from assay.selection.expressions import Expression
 from assay.selection.policies import POLICIES, Policy
 
-VERSION = 4
+VERSION = 5
 GUARD = "guard."  # before the columns of guards, which have seen held-out text: no score or `where` may read them
 _KEEP_ROWS = 2_000_000
 
@@ -92,7 +94,10 @@ class Question:
         return self._judge(part, replace(self.rules, stream=f"{self.rules.stream}/unique"))
 
     def _judge(self, part: int, rules: Rules) -> Judged:
-        return judge(rules, self.rows(part), id_hashes(self.corpus, part), self.costs(part))
+        judged = judge(rules, self.rows(part), id_hashes(self.corpus, part), self.costs(part))
+        rows = {row for scores in (*self.scores, *self.guards) for row in scores.failed_rows(part)}
+        judged.reason[list(rows)] = REASONS.index(FAILED) + 1
+        return judged
 
     def costs(self, part: int) -> np.ndarray:
         """What each document of one part takes of the budget [documents]."""
@@ -232,6 +237,7 @@ def _make(question: Question, draft: Draft) -> Any:
     dropped = sum((Counter(f["dropped"]) for f in figures), Counter())
     before = question.corpus.manifest.counts
     refined_away = before.get("dropped", {})
+    failed = {SCORER_FAILED: dropped.pop(FAILED)} if dropped[FAILED] else {}
     return draft.finish(
         schema=schema,
         parts=entries,
@@ -239,7 +245,7 @@ def _make(question: Question, draft: Draft) -> Any:
             "in": question.corpus.num_documents + sum(refined_away.values()) + sum(before["failed"].values()),
             "kept": sum(f["kept"] for f in figures),
             "dropped": refined_away | {reason: dropped[reason] for reason in REASONS if dropped[reason]},
-            "failed": before["failed"],
+            "failed": before["failed"] | failed,
         },
         summary={
             "chosen": sum(f["chosen"] for f in figures),

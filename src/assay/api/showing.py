@@ -153,7 +153,7 @@ def _funnel(counts: dict[str, Any]) -> RenderableType:
     for reason, number in counts["dropped"].items():
         grid.add_row(in_words(reason), f"{number:,}")
     for reason, number in counts["failed"].items():
-        grid.add_row(f"set aside while reading: {reason}", f"{number:,}")
+        grid.add_row(f"set aside: {reason}", f"{number:,}")
     return grid
 
 

@@ -137,14 +137,12 @@ def prepare(recipe: Recipe, workspace: Workspace, arms: Sequence[str] | None = N
         if heldout[name].num_documents < _FEW_HELDOUT:
             note(f"{name} is tested on {heldout[name].num_documents} documents only, so intervals will be wide")
     guard_targets = dict(fit) | {f"{name}.heldout": corpus for name, corpus in heldout.items()}
-    overlap = score(pool, recipe.overlap.scorer(), target=guard_targets, workspace=workspace)
+    score_pool = partial(score, pool, max_failed_share=recipe.pool.max_failed_share, workspace=workspace)
+    overlap = score_pool(recipe.overlap.scorer(), target=guard_targets)
     sets = {} if recipe.benchmarks is None else _open_benchmarks(recipe.benchmarks, workspace)
-    contamination = score(pool, Contamination(), target=sets, workspace=workspace) if sets else None
+    contamination = score_pool(Contamination(), target=sets) if sets else None
     scores = {
-        name: tuple(
-            score(pool, scorer, target=sets if scorer.takes_benchmarks else fit, workspace=workspace)
-            for scorer in arm.scorers()
-        )
+        name: tuple(score_pool(scorer, target=sets if scorer.takes_benchmarks else fit) for scorer in arm.scorers())
         for name, arm in recipe.arms.items()
         if arms is None or name in arms
     }
@@ -219,7 +217,7 @@ def _open(source: Source, name: str, workspace: Workspace) -> Corpus:
             workspace=workspace,
         )
     for refiner in source.refine:
-        corpus = refine(corpus, refiner, workspace=workspace)
+        corpus = refine(corpus, refiner, max_failed_share=source.max_failed_share, workspace=workspace)
     return corpus
 
 

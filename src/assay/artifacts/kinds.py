@@ -214,8 +214,15 @@ class Scores(_Columns):
 
     kind = "scores"
 
+    def failed_rows(self, part: int) -> list[int]:
+        """Rows of a part on which the scorer raised; all their scores are null."""
+        rows: list[int] = self.manifest.parts[part].get("failed", [])
+        return rows
+
     def facts(self) -> dict[str, str]:
         facts = {"documents": f"{self.num_rows:,}", "columns": ", ".join(self.column_names)}
+        if failed := self.manifest.counts.get("failed"):
+            facts["set aside"] = f"{sum(failed.values()):,}"
         if "effective_sample_size" in self.manifest.summary:
             facts["effective sample size"] = f"{self.manifest.summary['effective_sample_size']:,.1f} documents"
         if "clusters" in self.manifest.summary:

@@ -36,6 +36,8 @@ REASONS = {
     "page_too_costly": "takes too long, or too much memory, to read",
     "extractor_failed": "made the extractor fail",
     "unreadable_file": "cannot be read",
+    "scorer_failed": "makes the scorer fail",
+    "refiner_failed": "makes the refiner fail",
 }
 
 _SCHEMA = pa.schema(
@@ -54,7 +56,7 @@ class Failure(NamedTuple):
     """One row set aside.
 
     `line` counts from 1 (a row number in Parquet; 0 = the file as a whole); where `unit` is "byte" it is the offset
-    of a WARC record, or of its gzip member, from 0.
+    of a WARC record, or of its gzip member, from 0; where it is "document", the place in a part of a corpus, from 1.
     """
 
     file: str
@@ -77,9 +79,9 @@ def write_failures(folder: Path, name: str, failures: list[Failure]) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_failures(folder: Path) -> list[Failure]:
-    """All rows that were set aside while the corpus in `folder` was read: in file order, duplicate ids last."""
-    files = sorted((folder / FAILED_FOLDER).glob("*.parquet"))
+def read_failures(folder: Path, name: str = "*") -> list[Failure]:
+    """All rows that were set aside while what is in `folder` was made: in file order, duplicate ids last."""
+    files = sorted((folder / FAILED_FOLDER).glob(f"{name}.parquet"))
     return [Failure(**row) for file in files for row in pq.read_table(file).to_pylist()]
 
 

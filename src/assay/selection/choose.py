@@ -25,7 +25,9 @@ from assay.selection.noise import keyed_hashes, uniforms
 from assay.selection.policies import Policy
 
 KEPT = "kept"
+FAILED = "failed"  # a scorer raised on it; counted as set aside, not as dropped
 REASONS = (
+    FAILED,
     "not_in_sample",
     "overlap",
     "contamination",
