@@ -45,6 +45,22 @@ WorkspacePath = Annotated[
 ]
 
 
+def _use_runner(runner: str | None) -> None:
+    if runner is not None:
+        os.environ["ASSAY_RUNNER"] = runner
+
+
+Runner = Annotated[
+    str | None,
+    typer.Option(
+        "--runner",
+        help="Where the work is done: native (this machine), ray or ray://host:port (a cluster).",
+        callback=_use_runner,
+        show_default=False,
+    ),
+]
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         _out.print(f"assay {version('assay')}")
@@ -87,6 +103,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
 @_reported
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put pool, recipe and report.")] = Path("assay-demo"),
+    runner: Runner = None,
 ) -> None:
     """A real comparison on the text of this Python installation; no download, about a minute."""
     from assay.comparison.table import table
@@ -120,6 +137,7 @@ def compare(
         Path | None,
         typer.Option(help="Folder for comparison.json and report.html (default: the recipe's).", show_default=False),
     ] = None,
+    runner: Runner = None,
 ) -> None:
     """Train proxies on every arm's choice and say which is better, by how much and how surely."""
     from assay.api.comparing import JSON, REPORT
@@ -137,7 +155,13 @@ def compare(
 
 @app.command()
 @_reported
-def score(recipe: RecipePath, arm: ArmName = None, set: Set = None, workspace: WorkspacePath = None) -> None:
+def score(
+    recipe: RecipePath,
+    arm: ArmName = None,
+    set: Set = None,
+    workspace: WorkspacePath = None,
+    runner: Runner = None,
+) -> None:
     """Compute the scores that the recipe's arms go by."""
     from assay.api.showing import describe
     from assay.api.staging import prepare
@@ -151,7 +175,13 @@ def score(recipe: RecipePath, arm: ArmName = None, set: Set = None, workspace: W
 
 @app.command()
 @_reported
-def select(recipe: RecipePath, arm: ArmName = None, set: Set = None, workspace: WorkspacePath = None) -> None:
+def select(
+    recipe: RecipePath,
+    arm: ArmName = None,
+    set: Set = None,
+    workspace: WorkspacePath = None,
+    runner: Runner = None,
+) -> None:
     """Show what the recipe's arms take from the whole pool."""
     from assay.api.comparing import chosen
     from assay.api.showing import describe
@@ -170,6 +200,7 @@ def write(
     format: Annotated[str | None, typer.Option(help="parquet, jsonl or jsonl.zst.", show_default=False)] = None,
     set: Set = None,
     workspace: WorkspacePath = None,
+    runner: Runner = None,
 ) -> None:
     """Write the documents that an arm takes from the whole pool."""
     from assay.api.comparing import write_arm
@@ -226,6 +257,7 @@ def show(
     ] = None,
     number: Annotated[int, typer.Option("--number", "-n", help="After dropped: examples of each reason.")] = 10,
     workspace: WorkspacePath = None,
+    runner: Runner = None,
 ) -> None:
     """Show an artifact, a comparison, duplicates, dropped documents, or without argument all artifacts."""
     from assay.api.showing import show as run_show
@@ -245,6 +277,10 @@ def main() -> None:
     except BaseException:  # a mistake of ours; winding down must not bury what it says
         traceback.print_exc()
         code = 1
+    if "ray" in sys.modules:
+        from assay.corpus.engine import stop
+
+        stop()
     with suppress(BrokenPipeError):  # whoever read the output has gone
         sys.stdout.flush()
     sys.stderr.flush()

@@ -7,6 +7,7 @@
     ├── InputError (ValueError)                         files that cannot be read, or too many bad rows in them
     ├── NotFittedError (ValueError, AttributeError)     score() before fit()
     ├── ArtifactError (RuntimeError)                    half-written or foreign folder, disk full, not writable
+    ├── ClusterError (RuntimeError)                     a cluster that cannot be reached, or cannot do a part
     └── MissingExtraError (ImportError)                 an optional dependency, with the pip line
 
 A message names the thing, the rule, the value and the way out: "`num_buckets` (=0) must be an integer ≥ 1."
@@ -43,6 +44,10 @@ class NotFittedError(AssayError, ValueError, AttributeError):
 
 class ArtifactError(AssayError, RuntimeError):
     """An artifact that is half-written, foreign or cannot be written."""
+
+
+class ClusterError(AssayError, RuntimeError):
+    """A cluster that cannot be reached, has other packages, or on which a part kills every worker."""
 
 
 class MissingExtraError(AssayError, ImportError):

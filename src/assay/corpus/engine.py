@@ -1,6 +1,10 @@
-"""The engine: runs a function over parts with Daft. The only place that knows how parallel work is done."""
+"""The engine: runs a function over parts, with Daft on this machine or on a Ray cluster.
+
+With `cluster`, the only place that knows how parallel work is done.
+"""
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -14,9 +18,11 @@ for _switch, _value in {
 }.items():
     os.environ.setdefault(_switch, _value)
 
-import daft  # noqa: E402  (the switches above are read at import)
-import pyarrow as pa  # noqa: E402
+from assay.corpus import cluster  # noqa: E402  (the switches above are read when daft and ray are imported)
+from assay.errors import check  # noqa: E402
 
+RUNNER = "ASSAY_RUNNER"
+_NATIVE, _RAY = "native", "ray"
 T = TypeVar("T")
 _worker = threading.local()
 
@@ -24,17 +30,37 @@ _worker = threading.local()
 def map_parts(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
     """Results of `work(item)` in the order of `items`, several at a time on all cores.
 
-    `work` runs in the engine's threads (native runner) or processes, so it and its items must be picklable, and it
-    must let other threads run while it computes: our kernels do. Inside `work` a further `map_parts` goes one by one.
+    `work` runs in the engine's threads (native runner) or in processes of a cluster, so it and its items must be
+    picklable, arrays in them may be read-only, and it must let other threads run while it computes: our kernels do.
+    Inside `work` a further `map_parts` goes one by one.
+
+    The environment variable ASSAY_RUNNER chooses: "native" (default), "ray" or "ray://host:port".
 
     Raises:
         whatever `work` raised first, as it was raised there.
         KeyboardInterrupt: the engine was told to stop (it hears Ctrl-C by itself, even where Python ignores it).
+        ClusterError: see `cluster.map_on_cluster`.
     """
+    runner = os.environ.get(RUNNER, _NATIVE)
+    is_known = runner in (_NATIVE, _RAY) or runner.startswith(f"{_RAY}://")
+    check(is_known, "runner", runner, "native, ray or ray://host:port", "Change --runner or ASSAY_RUNNER.")
     if len(items) < 2 or getattr(_worker, "busy", False):
-        for item in items:
-            yield work(item)
-        return
+        return map(work, items)
+    if runner == _NATIVE:
+        return _map_here(work, items)
+    return cluster.map_on_cluster(_Guarded(work, items), items, None if runner == _RAY else runner)
+
+
+def stop() -> None:
+    """Leaves the cluster, if this process is part of one; its exit does the same, unless it is `os._exit`."""
+    if "ray" in sys.modules:
+        cluster.leave()
+
+
+def _map_here(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
+    import daft
+    import pyarrow as pa
+
     run = daft.func(_Guarded(work, items), return_dtype=daft.DataType.python())
     frame = daft.from_arrow(pa.table({"index": range(len(items))})).into_batches(1)
     num_done = 0
@@ -49,7 +75,7 @@ def map_parts(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
 
 
 class _Guarded:
-    """Works on an item by its number, and carries an exception back as a value.
+    """Works on an item by its number, and carries an exception back as a value: (error, result).
 
     Given the items themselves, Daft would turn some into types of its own; an exception it would turn into text.
     """
