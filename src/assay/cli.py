@@ -38,9 +38,11 @@ Set = Annotated[
     ),
 ]
 WorkspacePath = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--workspace", help="Where artifacts are kept (default: .assay beside the recipe).", show_default=False
+        "--workspace",
+        help="Where artifacts are kept, a folder or s3://... (default: .assay beside the recipe).",
+        show_default=False,
     ),
 ]
 
@@ -134,7 +136,7 @@ def compare(
     set: Set = None,
     workspace: WorkspacePath = None,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Folder for comparison.json and report.html (default: the recipe's).", show_default=False),
     ] = None,
     runner: Runner = None,
@@ -142,10 +144,11 @@ def compare(
     """Train proxies on every arm's choice and say which is better, by how much and how surely."""
     from assay.api.comparing import JSON, REPORT
     from assay.api.comparing import compare as run_compare
+    from assay.artifacts.storage import location
     from assay.comparison.table import table
 
     loaded = _load(recipe, set)
-    folder = recipe.parent if out is None else out
+    folder = location(out or recipe.parent)
     comparison = run_compare(loaded, workspace=_space(workspace, recipe), out=folder)
     _out.print(table(comparison.content))
     _out.print(f"\nResult  {folder / JSON}\nReport  {folder / REPORT}", soft_wrap=True)
@@ -196,7 +199,9 @@ def select(
 def write(
     recipe: RecipePath,
     arm: Annotated[str | None, typer.Option(help="Arm to write (default: the recipe's).", show_default=False)] = None,
-    to: Annotated[Path | None, typer.Option(help="Folder (default: the recipe's).", show_default=False)] = None,
+    to: Annotated[
+        str | None, typer.Option(help="Folder or s3://... (default: the recipe's).", show_default=False)
+    ] = None,
     format: Annotated[str | None, typer.Option(help="parquet, jsonl or jsonl.zst.", show_default=False)] = None,
     set: Set = None,
     workspace: WorkspacePath = None,
@@ -310,12 +315,12 @@ def _load(path: Path, changes: list[str] | None):  # type: ignore[no-untyped-def
     return Recipe.load(path, pairs)
 
 
-def _space(given: Path | None, recipe: Path | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _space(given: str | None, recipe: Path | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
     """The workspace asked for, or the one beside the recipe."""
     from assay.artifacts.workspace import DEFAULT_WORKSPACE, Workspace
 
     if given is None and recipe is not None and "ASSAY_WORKSPACE" not in os.environ:
-        given = recipe.parent / DEFAULT_WORKSPACE
+        given = str(recipe.parent / DEFAULT_WORKSPACE)
     return Workspace(given)
 
 

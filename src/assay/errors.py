@@ -8,6 +8,7 @@
     ├── NotFittedError (ValueError, AttributeError)     score() before fit()
     ├── ArtifactError (RuntimeError)                    half-written or foreign folder, disk full, not writable
     ├── ClusterError (RuntimeError)                     a cluster that cannot be reached, or cannot do a part
+    ├── StorageError (RuntimeError)                     an object store that refuses or cannot be reached
     └── MissingExtraError (ImportError)                 an optional dependency, with the pip line
 
 A message names the thing, the rule, the value and the way out: "`num_buckets` (=0) must be an integer ≥ 1."
@@ -48,6 +49,13 @@ class ArtifactError(AssayError, RuntimeError):
 
 class ClusterError(AssayError, RuntimeError):
     """A cluster that cannot be reached, has other packages, or on which a part kills every worker."""
+
+
+class StorageError(AssayError, RuntimeError):
+    """An object store that refuses, cannot be reached, or does not do what was asked.
+
+    No OSError: where those are taken for damaged files, a connection that breaks must not be.
+    """
 
 
 class MissingExtraError(AssayError, ImportError):

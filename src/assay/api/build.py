@@ -4,20 +4,20 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from assay.artifacts.manifest import atomic_path
+from assay.artifacts.remote import RemotePath
+from assay.artifacts.storage import Location, atomic_path, open_arrow, open_parquet, sizes
 from assay.artifacts.workspace import Draft
 from assay.corpus.engine import map_parts
 from assay.progress import step
 
 _FIGURES = b"assay"
-_SECONDS = "seconds.jsonl"
+_SECONDS, _SECONDS_FOLDER = "seconds.jsonl", "seconds"
 _PARQUET, _ARROW = ".parquet", ".arrow"
 
 
@@ -41,17 +41,18 @@ def build_parts(
         the manifest's `parts`, the figures of each part (with `seconds` of core time added), and the schema.
     """
     paths = [draft.folder / f"part-{k:05d}{suffix}" for k in range(len(amounts))]
-    todo = [k for k, path in enumerate(paths) if not path.exists()]
+    todo = [k for k, size in enumerate(sizes(draft.folder, [path.name for path in paths])) if not size]
     with step(what, sum(amounts[k] for k in todo)) as advance:
         for k, _ in zip(todo, map_parts(partial(_make_part, make, paths), todo), strict=True):
             advance(amounts[k])
     entries, figures = [], []
     seconds = read_seconds(draft.folder)
     schema: pa.Schema = pa.schema([])
-    for path in paths:
-        schema, rows = _footer(path)
+    there = sizes(draft.folder, [path.name for path in paths])
+    is_remote = isinstance(draft.folder, RemotePath)  # where each footer is a request, and they had better overlap
+    for path, size, (schema, rows) in zip(paths, there, (map_parts if is_remote else map)(_footer, paths), strict=True):
         figures.append(json.loads(schema.metadata[_FIGURES]) | {"seconds": seconds.get(path.name, 0.0)})
-        entries.append({"file": path.name, "rows": rows, "bytes": path.stat().st_size})
+        entries.append({"file": path.name, "rows": rows, "bytes": size})
     return entries, figures, {field.name: str(field.type) for field in schema}
 
 
@@ -60,7 +61,7 @@ def part_bytes(parts: Sequence[dict[str, Any]]) -> list[int]:
     return [part["text_bytes"] for part in parts]
 
 
-def _make_part(make: Callable[[int], tuple[pa.Table, dict[str, Any]]], paths: list[Path], part: int) -> int:
+def _make_part(make: Callable[[int], tuple[pa.Table, dict[str, Any]]], paths: list[Location], part: int) -> int:
     started = time.thread_time()
     table, figures = make(part)
     table = table.replace_schema_metadata({_FIGURES: json.dumps(figures).encode()})
@@ -74,22 +75,29 @@ def _make_part(make: Callable[[int], tuple[pa.Table, dict[str, Any]]], paths: li
     return part
 
 
-def log_seconds(file: Path, seconds: float) -> None:
+def log_seconds(file: Location, seconds: float) -> None:
     """Notes beside a file of an artifact how many core seconds it took; in the file they would change its bytes."""
+    if isinstance(file, RemotePath):  # to which nothing can be appended: an empty object whose name says it
+        with atomic_path(file.parent / _SECONDS_FOLDER / f"{file.name}={seconds:.6f}") as empty:
+            empty.touch()
+        return
     with open(file.parent / _SECONDS, "a", encoding="utf-8") as log:  # one short line: appended whole
         log.write(json.dumps([file.name, seconds]) + "\n")
 
 
-def read_seconds(folder: Path) -> dict[str, float]:
+def read_seconds(folder: Location) -> dict[str, float]:
     """Core seconds of each file, by name; of the last time it was made."""
+    if isinstance(folder, RemotePath):
+        pairs = [name.rsplit("=", 1) for name in sorted((folder / _SECONDS_FOLDER).sizes())]
+        return {name: float(seconds) for name, seconds in pairs}
     path = folder / _SECONDS
     return dict(map(json.loads, path.read_text(encoding="utf-8").splitlines())) if path.exists() else {}
 
 
-def _footer(path: Path) -> tuple[pa.Schema, int]:
+def _footer(path: Location) -> tuple[pa.Schema, int]:
     if path.suffix == _PARQUET:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             return file.schema_arrow, file.metadata.num_rows
-    with pa.memory_map(str(path)) as source:
+    with open_arrow(path) as source:
         reader = pa.ipc.open_file(source)
         return reader.schema, sum(reader.get_batch(k).num_rows for k in range(reader.num_record_batches))

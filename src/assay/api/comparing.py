@@ -1,7 +1,6 @@
 """`assay.compare`: a recipe in, evidence out: comparison.json, report.html and the training set that won."""
 
 import json
-import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +13,8 @@ from assay.api.recipe import BEST, RANDOM, Arm, Recipe, Write
 from assay.api.staging import Evidence, Stage, gather_evidence, prepare
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Corpus, Export, Selection
-from assay.artifacts.manifest import atomic_path
+from assay.artifacts.remote import RemotePath
+from assay.artifacts.storage import Location, atomic_path, location
 from assay.artifacts.workspace import Draft, Workspace
 from assay.comparison.report import render
 from assay.comparison.result import evaluate, headline, winner
@@ -30,8 +30,8 @@ JSON, REPORT = "comparison.json", "report.html"
 def compare(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
-    workspace: Workspace | str | Path | None = None,
-    out: str | Path | None = None,
+    workspace: Workspace | str | Location | None = None,
+    out: str | Location | None = None,
 ) -> Comparison:
     """Compares ways to choose training data at the same budget of tokens, and says which is better and how surely.
 
@@ -51,14 +51,14 @@ def compare(
         recipe = Recipe.from_dict(recipe)
     started = time.perf_counter()
     if out is not None:
-        _make_folder(Path(out))  # before the work, which would be in vain
+        _make_folder(location(out))  # before the work, which would be in vain
     stage = prepare(recipe, space)
     evidence = gather_evidence(stage)
     comparison = _conclude(stage, evidence, space, started)
     if out is not None:
         for name in (JSON, REPORT):
-            with atomic_path(Path(out) / name) as path:
-                shutil.copyfile(comparison.folder / name, path)
+            with atomic_path(location(out) / name) as path:
+                path.write_bytes((comparison.folder / name).read_bytes())
     if recipe.write is not None:
         _write(stage, comparison.best if recipe.write.arm == BEST else recipe.write.arm, recipe.write)
     return comparison
@@ -71,7 +71,11 @@ def chosen(recipe: Recipe, name: str, workspace: Workspace) -> tuple[Corpus, Sel
 
 
 def write_arm(
-    recipe: Recipe, workspace: Workspace, arm: str | None = None, to: Path | None = None, format: str | None = None
+    recipe: Recipe,
+    workspace: Workspace,
+    arm: str | None = None,
+    to: str | Location | None = None,
+    format: str | None = None,
 ) -> Export:
     """Writes what an arm takes from the whole pool; what is not given is taken from the recipe's `write`.
 
@@ -202,10 +206,13 @@ def _write(stage: Stage, name: str | None, write: Write) -> Export:
         note("no arm was shown to be better than random, so the random choice is written")
         name = RANDOM
     selection = stage.task(name, 0, whole_pool=True).selection(stage.bench)
-    return write_selection(stage.bench.pool, selection, Path(write.to), write.format)
+    return write_selection(stage.bench.pool, selection, location(write.to), write.format)
 
 
-def _make_folder(out: Path) -> None:
+def _make_folder(out: Location) -> None:
+    if isinstance(out, RemotePath):
+        out.require_writable()
+        return
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

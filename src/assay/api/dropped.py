@@ -14,7 +14,6 @@ from rich.text import Text
 
 from assay.api.selecting import id_hashes
 from assay.artifacts.kinds import Corpus, Scores, Selection
-from assay.artifacts.manifest import MANIFEST
 from assay.artifacts.workspace import Workspace
 from assay.comparison.report import in_words
 from assay.corpus.engine import map_parts
@@ -146,7 +145,7 @@ def _count(
 
 def _selection(workspace: Workspace, which: str | None, reason: str | None) -> Selection:
     """The last selection that fits, of those that dropped something for that reason."""
-    folders = sorted(workspace.root.glob(f"selection-*/{MANIFEST}"), key=lambda path: path.stat().st_mtime_ns)
+    folders = sorted(workspace.manifests("selection-*"), key=lambda path: path.stat().st_mtime_ns)
     known = [Selection(path.parent) for path in folders]
     fitting = [s for s in known if which is None or s.name == which or s.fingerprint.startswith(which)]
     if not fitting:

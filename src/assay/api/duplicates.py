@@ -15,7 +15,7 @@ from rich.text import Text
 
 from assay.api.grouping import document_orders
 from assay.artifacts.kinds import Corpus, Scores, check_corpus
-from assay.artifacts.manifest import MANIFEST, Manifest
+from assay.artifacts.manifest import Manifest
 from assay.artifacts.workspace import Workspace
 from assay.errors import ArtifactError, InvalidParameterError, check, check_integer
 from assay.kernels.arrow import utf8
@@ -139,7 +139,7 @@ def _cluster_column(scores: Scores) -> str | None:
 
 def _clusterings(workspace: Workspace) -> list[Scores]:
     """All scores with clusters, the last made at the end."""
-    manifests = sorted(workspace.root.glob(f"scores-*/{MANIFEST}"), key=lambda path: (path.stat().st_mtime, path))
+    manifests = sorted(workspace.manifests("scores-*"), key=lambda path: (path.stat().st_mtime, path))
     found = []
     for path in manifests:
         scores = Scores(path.parent, Manifest.load(path.parent))

@@ -20,8 +20,10 @@ from assay.api.build import build_parts, log_seconds, part_bytes, read_seconds
 from assay.api.isolating import PART, SCORER_FAILED, Quarantine, conclude, known_rows, without_text
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.manifest import Manifest, atomic_path
+from assay.artifacts.remote import RemotePath
 from assay.artifacts.workspace import Draft, make_folder
 from assay.corpus.engine import map_parts
+from assay.corpus.failures import copy_failures
 from assay.kernels.arrow import masked, utf8
 from assay.kernels.grouping import by_partition, connect, least_in_group, roots, take_records
 from assay.kernels.hashing import hash_strings
@@ -50,13 +52,13 @@ def run_grouping(draft: Draft, corpus: Corpus, method: Grouping, max_failed_shar
 
 def clear_work(draft: Draft) -> None:
     """Removes what passed between the maps; a run that was killed after its last part has left it."""
-    shutil.rmtree(draft.folder / _WORK, ignore_errors=True)
+    shutil.rmtree(draft.scratch if isinstance(draft.folder, RemotePath) else draft.scratch / _WORK, ignore_errors=True)
 
 
 def _run(draft: Draft, corpus: Corpus, method: Grouping, max_failed_share: float) -> Manifest:
     started = time.perf_counter()
     draft.start()
-    work = draft.folder / _WORK
+    work = draft.scratch / _WORK
     make_folder(work)
     schema = pa.schema([(column.name, column.type) for column in method.columns(())])
     amounts = part_bytes(corpus.manifest.parts)
@@ -67,6 +69,8 @@ def _run(draft: Draft, corpus: Corpus, method: Grouping, max_failed_share: float
         make = _linked(corpus, method, work, amounts)
     entries, figures, types = build_parts(draft, partial(_as_part, make, schema), amounts, f"score {method.name}")
     summary = {"clusters": sum(f["representatives"] for f in figures)} if "representatives" in figures[0] else {}
+    if isinstance(draft.folder, RemotePath):
+        copy_failures(draft.scratch, draft.folder)
     failed, rows = conclude(corpus, draft.folder, max_failed_share, partial(_describe, method))
     return draft.finish(
         schema=types,

@@ -9,7 +9,6 @@ nothing until something fails; then about twice as many calls for each such docu
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assay.artifacts.kinds import Corpus
+from assay.artifacts.storage import Location
 from assay.corpus.failures import (
     FAILED_FOLDER,
     MAX_RAW_BYTES,
@@ -76,7 +76,7 @@ class Quarantine:
                 raise
         return work(without_text(batch, found))
 
-    def save(self, folder: Path, name: str) -> None:
+    def save(self, folder: Location, name: str) -> None:
         """Keeps what was found, `known` left out, in the folder's failed/."""
         failures = []
         if self._errors:
@@ -126,14 +126,14 @@ def without_text(batch: pa.RecordBatch, rows: Sequence[int] | np.ndarray) -> pa.
     )
 
 
-def known_rows(folder: Path, name: str, part: int) -> list[int]:
+def known_rows(folder: Location, name: str, part: int) -> list[int]:
     """Rows of a part that were set aside at the pass called `name`."""
     failures = read_failures(folder, f"{name}-{part:05d}")
     return [failure.line - 1 for failure in failures]
 
 
 def conclude(
-    corpus: Corpus, folder: Path, max_failed_share: float, fail: Callable[[pa.RecordBatch], object]
+    corpus: Corpus, folder: Location, max_failed_share: float, fail: Callable[[pa.RecordBatch], object]
 ) -> tuple[dict[str, int], list[list[int]]]:
     """How many documents were set aside, by reason, and their rows, part by part.
 

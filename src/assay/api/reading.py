@@ -1,9 +1,9 @@
 """`assay.read`, `assay.benchmarks` and `assay.write`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from assay.artifacts.kinds import Corpus, Export, Selection, check_corpus
+from assay.artifacts.storage import Location, location
 from assay.artifacts.workspace import Workspace
 from assay.corpus.read import find_files, read_corpus
 from assay.corpus.write import write_selection
@@ -11,7 +11,7 @@ from assay.errors import InputError, check
 
 
 def read(
-    files: str | Path | Sequence[str | Path],
+    files: str | Location | Sequence[str | Location],
     *,
     text: str = "text",
     id: str | None = None,
@@ -19,7 +19,7 @@ def read(
     extract: str | None = None,
     name: str | None = None,
     max_failed_share: float = 0.0,
-    workspace: Workspace | str | Path | None = None,
+    workspace: Workspace | str | Location | None = None,
 ) -> Corpus:
     """Opens a corpus: Parquet where it lies; all else read once into Parquet.
 
@@ -56,13 +56,13 @@ def read(
 
 
 def benchmarks(
-    files: str | Path | Sequence[str | Path],
+    files: str | Location | Sequence[str | Location],
     *,
     text: str = "text",
     id: str | None = None,
     format: str | None = None,
     max_failed_share: float = 0.0,
-    workspace: Workspace | str | Path | None = None,
+    workspace: Workspace | str | Location | None = None,
 ) -> dict[str, Corpus]:
     """Opens benchmark sets, one a file, as the targets of `Contamination`: `sets/mmlu/test.jsonl` is "mmlu/test".
 
@@ -94,7 +94,7 @@ def benchmarks(
     }
 
 
-def write(corpus: Corpus, selection: Selection, to: str | Path, *, format: str = "parquet") -> Export:
+def write(corpus: Corpus, selection: Selection, to: str | Location, *, format: str = "parquet") -> Export:
     """Writes the chosen documents, with all their columns, each as often as it is to be seen.
 
     Args:
@@ -107,4 +107,4 @@ def write(corpus: Corpus, selection: Selection, to: str | Path, *, format: str =
     """
     check_corpus(corpus)
     check(isinstance(selection, Selection), "selection", selection, "a selection, as assay.select(...) makes")
-    return write_selection(corpus, selection, Path(to), format)
+    return write_selection(corpus, selection, location(to), format)

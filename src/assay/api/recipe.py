@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 from assay.artifacts.kinds import Corpus
+from assay.artifacts.remote import RemotePath
+from assay.artifacts.storage import location
 from assay.corpus.write import FORMATS
 from assay.errors import (
     InvalidParameterError,
@@ -446,8 +448,8 @@ def _rooted(source: Any, folder: Path | None) -> Any:
 
 
 def _path(text: str, folder: Path | None) -> str:
-    path = Path(text).expanduser()
-    return str(path if path.is_absolute() or folder is None else folder / path)
+    path = location(text)
+    return str(path if isinstance(path, RemotePath) or path.is_absolute() or folder is None else folder / path)
 
 
 class _Loader(yaml.SafeLoader):

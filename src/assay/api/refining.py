@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 from assay.api.build import build_parts, part_bytes
 from assay.api.isolating import PART, REFINER_FAILED, Quarantine, conclude
 from assay.artifacts.kinds import Corpus, check_corpus
+from assay.artifacts.storage import Location
 from assay.artifacts.workspace import Workspace
 from assay.corpus.failures import check_failed_share
 from assay.errors import InputError, check, check_choice, check_number
@@ -26,7 +26,7 @@ def refine(
     refiner: Refiner | str,
     *,
     max_failed_share: float = 0.0,
-    workspace: Workspace | str | Path | None = None,
+    workspace: Workspace | str | Location | None = None,
 ) -> Corpus:
     """Changes the text of every document; finds the result again when the same was done before.
 

@@ -6,7 +6,6 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial, reduce
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ from assay.api.build import build_parts, log_seconds, part_bytes, read_seconds
 from assay.api.grouping import clear_work, run_grouping
 from assay.api.isolating import FIT, PART, SCORER_FAILED, Quarantine, conclude, in_short, known_rows, to_blame
 from assay.artifacts.kinds import Corpus, Scores, check_corpus
-from assay.artifacts.manifest import Manifest, atomic_path
+from assay.artifacts.manifest import Manifest
+from assay.artifacts.storage import Location, atomic_path, open_bytes
 from assay.artifacts.workspace import Draft, Workspace
 from assay.corpus.engine import map_parts
 from assay.corpus.failures import check_failed_share
@@ -33,7 +33,7 @@ def score(
     *,
     target: Corpus | Mapping[str, Corpus] | None = None,
     max_failed_share: float = 0.0,
-    workspace: Workspace | str | Path | None = None,
+    workspace: Workspace | str | Location | None = None,
 ) -> Scores:
     """Scores every document of `corpus`; finds the scores again when the same were computed before.
 
@@ -117,7 +117,7 @@ def _targets(scorer: Method, target: Corpus | Mapping[str, Corpus] | None) -> di
     return targets
 
 
-def _fitted(scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus], path: Path) -> tuple[State, float]:
+def _fitted(scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus], path: Location) -> tuple[State, float]:
     """The fitted state and the core seconds it took, from `path` when an earlier run got that far."""
     if not scorer.needs_target and not scorer.reads_pool:
         return {}, 0.0
@@ -149,10 +149,10 @@ def _fitted(scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus], path:
     return state, seconds
 
 
-def _stored(path: Path) -> State | None:
+def _stored(path: Location) -> State | None:
     """The fitted state that an earlier run left; what cannot be read is deleted, so that it is made again."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open_bytes(path) as file, np.load(file, allow_pickle=False) as stored:
             return dict(stored)
     except FileNotFoundError:
         return None

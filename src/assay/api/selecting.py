@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from assay.api.build import build_parts, part_bytes
 from assay.api.isolating import SCORER_FAILED
 from assay.api.scoring import score
 from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens, check_corpus
+from assay.artifacts.storage import Location
 from assay.artifacts.workspace import Draft, Workspace
 from assay.corpus.engine import map_parts
 from assay.errors import InvalidParameterError, check, check_choice, check_integer, did_you_mean
@@ -121,7 +121,7 @@ def select(
     max_repeats: int = 1,
     seed: int = 0,
     tokens: Tokens | None = None,
-    workspace: Workspace | str | Path | None = None,
+    workspace: Workspace | str | Location | None = None,
 ) -> Selection:
     """Chooses documents until the budget is met, within one document.
 

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ from assay.api.dropped import funnel_tables, show_dropped
 from assay.api.duplicates import show_duplicates
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Artifact, Corpus, Export, Run, Scores, Selection, Tokens, human_count
-from assay.artifacts.manifest import MANIFEST, Manifest
+from assay.artifacts.manifest import Manifest
+from assay.artifacts.storage import Location, location
 from assay.artifacts.workspace import Workspace
 from assay.comparison.report import in_words
 from assay.comparison.table import table
@@ -57,7 +57,7 @@ def show(
         return show_dropped(workspace, which, reason, number)
     if thing == DUPLICATES:
         return show_duplicates(which, workspace)
-    path = Path(thing)
+    path = location(thing)
     if path.suffix in (".yaml", ".yml"):
         path = path.parent / "comparison.json"
         if not path.exists():
@@ -89,7 +89,7 @@ def describe(artifact: Artifact) -> RenderableType:
     return Group(*parts)
 
 
-def _facts(manifest: Manifest, folder: Path, facts: dict[str, str] | None = None) -> RenderableType:
+def _facts(manifest: Manifest, folder: Location, facts: dict[str, str] | None = None) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_row(Text(manifest.kind.capitalize(), style="bold"), Text(manifest.name, style="bold"))
     parameters = {k: v for k, v in manifest.parameters.items() if v is not None}
@@ -163,7 +163,7 @@ def _listing(workspace: Workspace) -> RenderableType:
         grid.add_column(name, no_wrap=True)
     for name in ("rows", "size", "seconds"):
         grid.add_column(name, justify="right")
-    folders = sorted(path.parent for path in workspace.root.glob(f"*/{MANIFEST}"))
+    folders = [path.parent for path in workspace.manifests()]
     damaged = []
     for folder in folders:
         try:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow as pa
 from assay.api.build import build_parts, part_bytes
 from assay.api.selecting import id_hashes
 from assay.artifacts.kinds import Corpus, Tokens, check_corpus
+from assay.artifacts.storage import Location
 from assay.artifacts.workspace import Workspace
 from assay.models.tokenizer import BPE
 from assay.progress import step
@@ -28,7 +28,7 @@ def tokenize(
     *,
     vocab_size: int = 8192,
     trained_on: Corpus | None = None,
-    workspace: Workspace | str | Path | None = None,
+    workspace: Workspace | str | Location | None = None,
 ) -> Tokens:
     """Token ids of every document, under a byte-level BPE trained on a neutral sample.
 
@@ -69,7 +69,7 @@ def tokenize(
     return Tokens(draft.folder, manifest)
 
 
-def _tokenizer(corpus: Corpus, vocab_size: int, workspace: Workspace) -> tuple[Path, str]:
+def _tokenizer(corpus: Corpus, vocab_size: int, workspace: Workspace) -> tuple[Location, str]:
     parameters = {"vocab_size": vocab_size, "sample_bytes": SAMPLE_BYTES}
     draft = workspace.open_draft("tokenizer", f"bpe{vocab_size}", VERSION, parameters, {"corpus": corpus.fingerprint})
     if draft.finished() is None:

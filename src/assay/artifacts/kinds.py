@@ -7,16 +7,16 @@ together needs no join.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
-import pyarrow.parquet as pq
 
 from assay.artifacts.manifest import Manifest
+from assay.artifacts.remote import RemotePath
+from assay.artifacts.storage import Location, location, open_arrow, open_parquet, read_parquet, within
 from assay.errors import ArtifactError, InputError, InvalidParameterError, SchemaError, check, did_you_mean
 
 _BATCH_BYTES = 16 << 20
@@ -28,8 +28,8 @@ class Artifact:
 
     kind: ClassVar[str]
 
-    def __init__(self, folder: Path, manifest: Manifest | None = None):
-        self.folder = Path(folder)
+    def __init__(self, folder: Location, manifest: Manifest | None = None):
+        self.folder = location(folder)
         self.manifest = manifest or Manifest.load(self.folder)
         if self.manifest.kind != self.kind:
             raise ArtifactError(f"{folder} holds a {self.manifest.kind}, not a {self.kind}.")
@@ -49,9 +49,9 @@ class Artifact:
         """Number of parts; the same for a corpus and all that is computed from it."""
         return len(self.manifest.parts)
 
-    def part_path(self, part: int) -> Path:
+    def part_path(self, part: int) -> Location:
         """The file of one part."""
-        return self.folder / self.manifest.parts[part]["file"]
+        return within(self.folder, self.manifest.parts[part]["file"])
 
     def facts(self) -> dict[str, str]:
         """What a person wants to know first, label to text; shown by `repr` and `assay show`."""
@@ -128,7 +128,7 @@ class Corpus(Artifact):
         skip = np.array(entry.get("skip", []), np.int64)
         first = 0
         self._require_unchanged(entry)
-        with pq.ParquetFile(self.part_path(part)) as file:
+        with open_parquet(self.part_path(part)) as file:
             present = set(file.schema_arrow.names)
             wanted = [s for s in stored.values() if s in present]
             for batch in file.iter_batches(rows_per_batch, entry.get("row_groups"), wanted, use_threads=False):
@@ -146,7 +146,7 @@ class Corpus(Artifact):
 
     def _require_unchanged(self, entry: dict[str, Any]) -> None:
         """Raises InputError when a file that is read in place is another than it was: nothing would fit it."""
-        if "footer" in entry and footer_hash(Path(entry["file"])) != entry["footer"]:
+        if "footer" in entry and footer_hash(location(entry["file"])) != entry["footer"]:
             raise InputError(
                 f"{entry['file']} has changed since {self.name!r} was read. Restore it, or read the corpus again."
             )
@@ -202,7 +202,7 @@ class _Columns(Artifact):
 
     def table(self, part: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Columns of one part."""
-        return pq.read_table(self.part_path(part), columns=columns, use_threads=False)
+        return read_parquet(self.part_path(part), columns)
 
     def to_table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Columns of all parts, in corpus order; holds everything in memory."""
@@ -267,13 +267,13 @@ class Export(Artifact):
 
 
 class Tokens(Artifact):
-    """Token ids of each document, `tokens` list<uint16>, memory-mapped; made by one tokenizer."""
+    """Token ids of each document, `tokens` list<uint16>, mapped into memory where local; made by one tokenizer."""
 
     kind = "tokens"
 
     def ids(self, part: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids of a part, one document after another [tokens] uint16, and where each starts [documents + 1] int64."""
-        with pa.memory_map(str(self.part_path(part))) as source:
+        with open_arrow(self.part_path(part)) as source:
             column = pa.ipc.open_file(source).read_all()["tokens"].combine_chunks()
         if isinstance(column, pa.ChunkedArray):
             return np.empty(0, np.uint16), np.zeros(1, np.int64)
@@ -296,9 +296,14 @@ class Run(_Columns):
         }
 
 
-def footer_hash(path: Path) -> str:
-    """Hash of a Parquet file's footer, which tells sizes, places and extremes of all that the file holds."""
+def footer_hash(path: Location) -> str:
+    """Hash of a Parquet file's footer, which tells sizes, places and extremes of all that the file holds.
+
+    Of an object, what its store says of the content. Empty where there is no such file.
+    """
     try:
+        if isinstance(path, RemotePath):
+            return path.fingerprint()
         with open(path, "rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - 8))

@@ -5,13 +5,12 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from assay.artifacts.storage import Location, atomic_path, sizes, within
 from assay.errors import ArtifactError
 
 MANIFEST = "manifest.json"
@@ -47,13 +46,13 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=package_versions)
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def save(self, folder: Path, name: str = MANIFEST) -> None:
+    def save(self, folder: Location, name: str = MANIFEST) -> None:
         """Writes the manifest into `folder`, whole or not at all."""
         with atomic_path(folder / name) as path:
             path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> "Manifest":
+    def load(cls, folder: Location) -> "Manifest":
         """Reads the manifest of a finished artifact or export.
 
         Raises:
@@ -71,27 +70,16 @@ class Manifest:
             raise ArtifactError(
                 f"{path} is not a manifest of this version of Assay ({error}). Delete {folder}."
             ) from None
-        for part in manifest.parts:
-            file = folder / part["file"]
-            if not file.exists() or file.stat().st_size != part["bytes"]:
-                is_source = Path(part["file"]).is_absolute()  # Parquet that is read in place
+        files = [part["file"] for part in manifest.parts]
+        for part, size in zip(manifest.parts, sizes(folder, files), strict=True):
+            if size != part["bytes"]:
+                file = within(folder, part["file"])
+                is_source = str(file) == part["file"]  # Parquet that is read in place
                 way_out = "Restore the file or read the corpus again" if is_source else f"Delete {folder}"
                 raise ArtifactError(
                     f"{file} is missing or is not the {part['bytes']} bytes long that {path} says. {way_out}."
                 )
         return manifest
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that becomes `path` when the block ends well, and is removed when it does not."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def remove_abandoned(folder: Path, name: str | None = None) -> None:

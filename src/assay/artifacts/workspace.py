@@ -2,13 +2,15 @@
 
 import json
 import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from assay.artifacts.fingerprint import file_fingerprint, fingerprint
 from assay.artifacts.manifest import MANIFEST, Manifest, atomic_path, remove_abandoned
+from assay.artifacts.remote import RemotePath
+from assay.artifacts.storage import NUM_REQUESTS, Location, location, remove_folder, scratch_folder, scratch_for
 from assay.errors import ArtifactError, check
 
 DEFAULT_WORKSPACE = ".assay"
@@ -16,16 +18,17 @@ _FILES = "files.json"
 
 
 class Workspace:
-    """A folder of artifacts; created when first written to.
+    """A folder of artifacts, local or on an object store (s3://bucket/folder); created when first written to.
 
     Args:
         root: the folder; default the environment variable ASSAY_WORKSPACE, else `.assay` here.
     """
 
-    def __init__(self, root: "str | Path | Workspace | None" = None):
-        check(root is None or isinstance(root, str | Path | Workspace), "workspace", root, "a folder")
+    def __init__(self, root: "str | Location | Workspace | None" = None):
+        check(root is None or isinstance(root, str | Location | Workspace), "workspace", root, "a folder")
         given = root.root if isinstance(root, Workspace) else root
-        self.root: Path = Path(given or os.environ.get("ASSAY_WORKSPACE") or DEFAULT_WORKSPACE).absolute()
+        place = location(given or os.environ.get("ASSAY_WORKSPACE") or DEFAULT_WORKSPACE)
+        self.root: Location = place.absolute()
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
@@ -38,13 +41,18 @@ class Workspace:
         folder = self.root / f"{kind}-{_safe(name)}-{mark}"
         return Draft(folder, kind, name, mark, version, dict(parameters), dict(inputs))
 
-    def find(self, mark: str) -> Path:
+    def manifests(self, folders: str = "*") -> list[Location]:
+        """The manifest of each finished artifact whose folder's name fits the pattern, by name."""
+        found: list[Location] = [*self.root.glob(f"{folders}/{MANIFEST}")]
+        return sorted(found, key=str)
+
+    def find(self, mark: str) -> Location:
         """Folder of the one finished artifact that `mark` means: its name ("dsir") or (the start of) its fingerprint.
 
         Raises:
             ArtifactError: none or several match; the message lists what there is.
         """
-        folders = sorted(path.parent for path in self.root.glob(f"*/{MANIFEST}"))
+        folders = [path.parent for path in self.manifests()]
         by_mark = [f for f in folders if f.name == mark or f.name.rsplit("-", 1)[-1].startswith(mark)]
         matches = by_mark or [f for f in folders if f.name.rsplit("-", 1)[0].endswith(f"-{_safe(mark)}")]
         if len(matches) == 1:
@@ -54,22 +62,39 @@ class Workspace:
             f"{len(matches) or 'No'} artifacts in {self.root} match {mark!r}. There: {listed}. Give more of the name."
         )
 
-    def file_fingerprint(self, path: Path) -> str:
-        """Content hash of a file; remembered for as long as its size and its times of change stay the same."""
+    def file_fingerprint(self, path: Location) -> str:
+        """Content hash of a file; remembered for as long as its size and its times of change stay the same.
+
+        Of an object, what its store says of the content.
+        """
+        if isinstance(path, RemotePath):
+            return path.fingerprint()
         path = path.absolute()
         stat = path.stat()
         state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]  # a copy may keep the second, but not the third
         entry = self._known_files().get(str(path))
         if entry is None or entry[:-1] != state:
             entry = [*state, file_fingerprint(path)]
-            make_folder(self.root)
-            with atomic_path(self.root / _FILES) as temporary:
+            make_folder(self._local)
+            with atomic_path(self._local / _FILES) as temporary:
                 temporary.write_text(json.dumps(self._known_files() | {str(path): entry}), encoding="utf-8")
         return entry[-1]
 
+    def file_fingerprints(self, paths: Sequence[Location]) -> list[str]:
+        """`file_fingerprint` of each; objects are asked for several at a time."""
+        if not all(isinstance(path, RemotePath) for path in paths):
+            return [self.file_fingerprint(path) for path in paths]
+        with ThreadPoolExecutor(NUM_REQUESTS) as pool:
+            return list(pool.map(self.file_fingerprint, paths))
+
+    @property
+    def _local(self) -> Path:
+        """Where to remember what is true of this machine only."""
+        return self.root if isinstance(self.root, Path) else scratch_folder()
+
     def _known_files(self) -> dict[str, list[Any]]:
         try:
-            return json.loads((self.root / _FILES).read_text(encoding="utf-8"))
+            return json.loads((self._local / _FILES).read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return {}
 
@@ -78,7 +103,7 @@ class Draft:
     """An artifact being made: parts are put into the folder one by one, the manifest last."""
 
     def __init__(
-        self, folder: Path, kind: str, name: str, mark: str, version: int, parameters: dict[str, Any], inputs: dict
+        self, folder: Location, kind: str, name: str, mark: str, version: int, parameters: dict[str, Any], inputs: dict
     ):
         self.folder, self.kind, self.name, self.fingerprint = folder, kind, name, mark
         self.version, self.parameters, self.inputs = version, parameters, inputs
@@ -90,14 +115,20 @@ class Draft:
         try:
             return Manifest.load(self.folder)
         except ArtifactError:
-            shutil.rmtree(self.folder)
+            remove_folder(self.folder)
             return None
 
     def start(self) -> None:
         """Makes the folder, or takes up the one that an interrupted run left."""
         make_folder(self.folder)
-        for folder in (self.folder, *(path for path in self.folder.iterdir() if path.is_dir())):
+        local = self.folder if isinstance(self.folder, Path) else scratch_folder()
+        for folder in (local, *(path for path in local.iterdir() if path.is_dir())):
             remove_abandoned(folder)
+
+    @property
+    def scratch(self) -> Path:
+        """A local folder for what passes between the steps of making this: its own where that is local."""
+        return scratch_for(self.folder)
 
     def finish(self, **content: Any) -> Manifest:
         """Writes the manifest, after which the artifact is whole."""
@@ -114,12 +145,16 @@ class Draft:
         return manifest
 
 
-def make_folder(folder: Path) -> None:
-    """Makes a folder of the workspace, or finds it made.
+def make_folder(folder: Location) -> None:
+    """Makes a folder of the workspace, or finds it made. An object store has no folders, but must have the bucket.
 
     Raises:
         ArtifactError: it cannot be made.
+        StorageError: there is no such bucket, or it cannot be looked at.
     """
+    if isinstance(folder, RemotePath):
+        folder.require_writable()
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assay.artifacts.manifest import atomic_path
+from assay.artifacts.remote import RemotePath
+from assay.artifacts.storage import Location, atomic_path, read_parquet
 from assay.errors import InputError
 
 FAILED_FOLDER = "failed"
@@ -67,26 +68,33 @@ class Failure(NamedTuple):
     unit: str = "line"
 
 
-def write_failures(folder: Path, name: str, failures: list[Failure]) -> None:
+def write_failures(folder: Location, name: str, failures: list[Failure]) -> None:
     """Keeps `failures` in folder/failed/name.parquet; an empty list removes what an earlier try left."""
     path = folder / FAILED_FOLDER / f"{name}.parquet"
     if not failures:
         path.unlink(missing_ok=True)
         return
-    path.parent.mkdir(exist_ok=True)
+    if isinstance(path, Path):
+        path.parent.mkdir(exist_ok=True)
     table = pa.table(list(zip(*failures, strict=True)), schema=_SCHEMA)
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_failures(folder: Path, name: str = "*") -> list[Failure]:
+def read_failures(folder: Location, name: str = "*") -> list[Failure]:
     """All rows that were set aside while what is in `folder` was made: in file order, duplicate ids last."""
-    files = sorted((folder / FAILED_FOLDER).glob(f"{name}.parquet"))
-    return [Failure(**row) for file in files for row in pq.read_table(file).to_pylist()]
+    files: list[Location] = [*(folder / FAILED_FOLDER).glob(f"{name}.parquet")]
+    return [Failure(**row) for file in sorted(files, key=str) for row in read_parquet(file, None).to_pylist()]
+
+
+def copy_failures(folder: Path, to: RemotePath) -> None:
+    """Puts what was set aside in a local folder where it belongs."""
+    for path in sorted((folder / FAILED_FOLDER).glob("*.parquet")):
+        (to / FAILED_FOLDER / path.name).upload(path)
 
 
 def check_failed_share(
-    name: str, num_documents: int, counts: Counter[str], folder: Path, max_failed_share: float
+    name: str, num_documents: int, counts: Counter[str], folder: Location, max_failed_share: float
 ) -> None:
     """Raises InputError when more than `max_failed_share` of all rows were set aside, or when nothing was left.
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from assay.artifacts.storage import Location, open_bytes
 from assay.corpus.failures import Failure, write_failures
 from assay.corpus.pages import extract_column
 from assay.corpus.parts import PartWriter, renamed
@@ -46,7 +47,7 @@ class Source(NamedTuple):
     `first_line` is the number of its first line, from 1. `extract`: what takes text from the HTML in its text column.
     """
 
-    path: Path
+    path: Location
     label: str
     start: int
     end: int | None
@@ -56,14 +57,14 @@ class Source(NamedTuple):
     extract: str | None = None
 
 
-def cut(path: Path) -> list[tuple[int, int | None, int]]:
+def cut(path: Location) -> list[tuple[int, int | None, int]]:
     """(start, end, number of the first line) of the ranges that `path` is read in; ends are at line ends."""
     size = path.stat().st_size
     if path.suffix.lower() in _COMPRESSIONS or size <= RANGE_BYTES:
         return [(0, None, 1)]
     ranges: list[tuple[int, int | None, int]] = []
     start, line = 0, 1
-    with open(path, "rb") as stream:
+    with open_bytes(path) as stream:
         while start < size:
             num_lines, end = 0, start
             wanted = min(start + RANGE_BYTES, size)
@@ -79,7 +80,7 @@ def cut(path: Path) -> list[tuple[int, int | None, int]]:
     return ranges
 
 
-def read_range(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
+def read_range(source: Source, folder: Location, prefix: str) -> dict[str, Any]:
     """Reads one range into parts `prefix-*.parquet` of `folder` and its bad lines into failed/.
 
     Returns:
@@ -109,7 +110,7 @@ def read_range(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
     return writer.finish(failures)
 
 
-def has_id(paths: Sequence[Path], text_key: str) -> bool:
+def has_id(paths: Sequence[Location], text_key: str) -> bool:
     """Whether the first document of these files has an `id`."""
     for path in paths:
         source = Source(path, path.name, 0, None, 1, text_key, None)
@@ -160,10 +161,11 @@ def _raw_blocks(source: Source, failures: list[Failure]) -> Iterator[bytes]:
 def _open(source: Source, position: int) -> Any:
     compression = _COMPRESSIONS.get(source.path.suffix.lower())
     if compression is None:
-        stream = open(source.path, "rb")  # noqa: SIM115 (the caller closes it)
+        stream = open_bytes(source.path)
         stream.seek(source.start + position)
         return stream
-    stream = pa.input_stream(str(source.path), compression=compression)
+    file = str(source.path) if isinstance(source.path, Path) else source.path.open()
+    stream = pa.input_stream(file, compression=compression)
     while position:
         position -= len(stream.read(min(position, _BLOCK_BYTES)))
     return stream

@@ -3,12 +3,12 @@
 import gzip
 import zlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from assay.artifacts.storage import Location, open_bytes
 from assay.corpus.extraction import MAX_PAGE_BYTES, Page, extract_pages
 from assay.corpus.failures import MAX_RAW_BYTES, Failure, write_failures
 from assay.corpus.parts import PartWriter
@@ -19,11 +19,11 @@ _BATCH_FILES = 64
 class Source(NamedTuple):
     """HTML files that make up one task: (path, label) pairs, and the extractor."""
 
-    files: tuple[tuple[Path, str], ...]
+    files: tuple[tuple[Location, str], ...]
     extract: str
 
 
-def read_group(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
+def read_group(source: Source, folder: Location, prefix: str) -> dict[str, Any]:
     """Reads one group into parts `prefix-*.parquet`; a file that no text can be had from goes to failed/."""
     writer = PartWriter(folder, prefix, prefix)
     failures: list[Failure] = []
@@ -67,11 +67,12 @@ def extract_column(
     return table.filter(pa.array(kept)), numbers[kept]
 
 
-def _open_files(files: Sequence[tuple[Path, str]], failures: list[Failure]) -> Iterator[tuple[str, Page]]:
+def _open_files(files: Sequence[tuple[Location, str]], failures: list[Failure]) -> Iterator[tuple[str, Page]]:
     """(label, page) of each file, of a large one as much as shows that it is too large."""
     for path, label in files:
         try:
-            with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as stream:
+            with open_bytes(path) as file:
+                stream = gzip.GzipFile(fileobj=file) if path.suffix.lower() == ".gz" else file
                 data = stream.read(MAX_PAGE_BYTES + 1)
         except EOFError as error:
             failures.append(Failure(label, 0, "truncated_file", str(error), b""))

@@ -6,7 +6,6 @@ starts, instead of failing hours later.
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assay.artifacts.kinds import as_type, footer_hash
+from assay.artifacts.storage import Location, open_parquet
 from assay.corpus.failures import MAX_RAW_BYTES, Failure, write_failures
 from assay.corpus.pages import extract_column
 from assay.corpus.parts import PartWriter, estimate_tokens, renamed
@@ -34,7 +34,7 @@ class Source(NamedTuple):
     `extract`: what takes text from the HTML in its text column, which is then not read in place.
     """
 
-    path: Path
+    path: Location
     label: str
     row_groups: tuple[int, ...]
     first_row: int
@@ -43,21 +43,23 @@ class Source(NamedTuple):
     extract: str | None = None
 
 
-def open_file(path: Path) -> pq.ParquetFile:
+def open_file(path: Location) -> pq.ParquetFile:
     """Opens a Parquet file.
 
     Raises:
         InputError: it is not Parquet, or is damaged.
     """
     try:
-        return pq.ParquetFile(path)
+        return open_parquet(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is gone: it was there when reading began.") from error
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{path} cannot be read as Parquet: {str(error).splitlines()[0]} Mend the file or leave it out."
         ) from error
 
 
-def cut(path: Path) -> list[tuple[tuple[int, ...], int]]:
+def cut(path: Location) -> list[tuple[tuple[int, ...], int]]:
     """(row groups, number of rows before them) for parts of about 64 MB uncompressed."""
     groups: list[tuple[tuple[int, ...], int]] = []
     with open_file(path) as file:
@@ -73,7 +75,7 @@ def cut(path: Path) -> list[tuple[tuple[int, ...], int]]:
     return groups
 
 
-def check_columns(path: Path, text: str, id: str | None, may_be_bytes: bool = False) -> tuple[str, dict[str, str]]:
+def check_columns(path: Location, text: str, id: str | None, may_be_bytes: bool = False) -> tuple[str, dict[str, str]]:
     """The id column to use ("" = none) and the schema, name to type, of one file.
 
     Raises:
@@ -103,7 +105,7 @@ def check_columns(path: Path, text: str, id: str | None, may_be_bytes: bool = Fa
     return id_column, {field.name: str(field.type) for field in schema}
 
 
-def scan(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
+def scan(source: Source, folder: Location, prefix: str) -> dict[str, Any]:
     """Looks at every row of a part once: counts, and which rows to skip because they cannot be documents."""
     failures: list[Failure] = []
     skip: list[int] = []
@@ -132,7 +134,7 @@ def scan(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
     return {"parts": [part] if part["rows"] else [], "estimated_tokens": tokens, "failed": failed}
 
 
-def extract_part(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
+def extract_part(source: Source, folder: Location, prefix: str) -> dict[str, Any]:
     """Takes the text from a column of HTML, and every other column as it is, into parts `prefix-*.parquet`."""
     writer = PartWriter(folder, prefix, source.label)
     failures: list[Failure] = []
@@ -188,6 +190,8 @@ def _batches(source: Source, columns: list[str] | None, batch_rows: int = _BATCH
     with open_file(source.path) as file:
         try:
             yield from file.iter_batches(batch_rows, list(source.row_groups), columns, use_threads=False)
+        except FileNotFoundError:  # an object; a local file that is open stays
+            raise
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"{source.path}, row groups {source.row_groups[0]} to {source.row_groups[-1]}, cannot be read as "

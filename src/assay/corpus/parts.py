@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assay.artifacts.kinds import as_type
-from assay.artifacts.manifest import atomic_path
+from assay.artifacts.storage import Location, atomic_path
 from assay.corpus.failures import Failure
 from assay.kernels.arrow import Utf8, utf8
 from assay.kernels.unicode import tables
@@ -27,7 +26,7 @@ class PartWriter:
     Where a part ends depends on the text alone, so the same file gives the same parts.
     """
 
-    def __init__(self, folder: Path, prefix: str, label: str):
+    def __init__(self, folder: Location, prefix: str, label: str):
         self._folder, self._prefix, self._label = folder, prefix, label
         self._pending: list[pa.Table] = []
         self._pending_bytes = 0

@@ -1,12 +1,11 @@
 """Files in, corpus out: finds the files, picks the reader, checks ids, writes the manifest."""
 
-import glob
 import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assay.artifacts.kinds import Corpus
-from assay.artifacts.manifest import Manifest, atomic_path
+from assay.artifacts.manifest import Manifest
+from assay.artifacts.remote import RemotePath
+from assay.artifacts.storage import Location, atomic_path, find_glob, location, read_texts, sizes
 from assay.artifacts.workspace import Draft, Workspace
 from assay.corpus import jsonl, pages, parquet, textfiles, warc
 from assay.corpus.engine import map_parts
@@ -40,7 +41,7 @@ _SUFFIXES = {
 
 
 def read_corpus(
-    read: str | Path | Sequence[str | Path],
+    read: str | Location | Sequence[str | Location],
     *,
     text: str = "text",
     id: str | None = None,
@@ -61,7 +62,7 @@ def read_corpus(
     labels = _labels(files)
     # One order, however the files were listed: the same files are the same corpus, part by part.
     labels, files = map(list, zip(*sorted(zip(labels, files, strict=True)), strict=True))
-    inputs = {label: workspace.file_fingerprint(file) for file, label in zip(files, labels, strict=True)}
+    inputs = dict(zip(labels, workspace.file_fingerprints(files), strict=True))
     parameters: dict[str, Any] = {"format": format, "text": text, "id": id}
     if extract is not None:
         parameters["extract"] = {"version": EXTRACTION_VERSION, **extractor_versions(extract)}
@@ -73,42 +74,50 @@ def read_corpus(
         draft.start()
         if empty:
             note(f"{len(empty)} empty file(s) skipped: {', '.join(str(path) for path in empty[:3])}")
-        manifest = _READERS[format](_Task(draft, files, labels, text, id, extract, max_failed_share, len(empty)))
+        manifest = _READERS[format](
+            _Task(workspace, draft, files, labels, text, id, extract, max_failed_share, len(empty))
+        )
     failed = Counter(manifest.counts["failed"])
     corpus = Corpus(draft.folder, manifest)
     check_failed_share(name, corpus.num_documents, failed, draft.folder, max_failed_share)
     return corpus
 
 
-def find_files(read: str | Path | Sequence[str | Path], format: str | None = None) -> list[Path]:
-    """The files that a path, folder, glob or list of these stands for, sorted.
+def find_files(read: str | Location | Sequence[str | Location], format: str | None = None) -> list[Location]:
+    """The files that a path, address, folder, glob or list of these stands for, sorted.
 
     Raises:
         InputError: one of them matches nothing.
+        InvalidParameterError: an address of an unknown scheme, or with a key in it.
+        StorageError: an object store that refuses or cannot be reached.
     """
     if format is not None:
         check_choice("format", format, FORMATS)
-    patterns = [read] if isinstance(read, str | Path) else read
-    is_list = isinstance(patterns, Sequence) and all(isinstance(p, str | Path) for p in patterns)
+    patterns = [read] if isinstance(read, str | Location) else read
+    is_list = isinstance(patterns, Sequence) and all(isinstance(p, str | Location) for p in patterns)
     check(is_list and len(patterns) > 0, "read", read, "a path, a folder, a glob or a list of these")
-    files: dict[Path, None] = {}
+    files: dict[Location, None] = {}
     for pattern in patterns:
-        path = Path(pattern).expanduser()
+        path = location(pattern)
         if path.is_dir():
             found = _in_folder(path, format)
         elif path.exists():
             found = [path]
         else:
-            found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
+            found = find_glob(path)
         if not found:
-            raise InputError(f"No file matches {str(pattern)!r} (looked in {Path.cwd()}). Check `read`.")
+            if isinstance(path, RemotePath):
+                path.require_bucket()
+            where = f" (looked in {Path.cwd()})" if isinstance(path, Path) else ""
+            raise InputError(f"No file matches {str(pattern)!r}{where}. Check `read`.")
         files |= dict.fromkeys(found)
     return list(files)
 
 
-def _in_folder(folder: Path, format: str | None) -> list[Path]:
+def _in_folder(folder: Location, format: str | None) -> list[Location]:
     """The files below a folder that are not hidden: those of `format`, or of any known one when it is not given."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(folder)))
+    root = _pure(folder)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not _is_hidden(_pure(p).relative_to(root)))
     if format == "text":
         return files
     if format is not None:
@@ -127,8 +136,9 @@ def _in_folder(folder: Path, format: str | None) -> list[Path]:
 class _Task(NamedTuple):
     """What to read and how; see `read_corpus`."""
 
+    workspace: Workspace
     draft: Draft
-    files: list[Path]
+    files: list[Location]
     labels: list[str]
     text: str
     id: str | None
@@ -136,7 +146,7 @@ class _Task(NamedTuple):
     max_failed_share: float
     num_empty: int
 
-    def labelled(self) -> list[tuple[Path, str]]:
+    def labelled(self) -> list[tuple[Location, str]]:
         """(path, label) of each file."""
         return list(zip(self.files, self.labels, strict=True))
 
@@ -148,8 +158,8 @@ def _read_jsonl(task: _Task) -> Manifest:
         for file, label in task.labelled()
         for bounds in jsonl.cut(file)
     ]
-    sizes = [(source.end or source.path.stat().st_size) - source.start for source in sources]
-    return _ingest(task, sources, sizes, jsonl.read_range)
+    amounts = [(source.end or source.path.stat().st_size) - source.start for source in sources]
+    return _ingest(task, sources, amounts, jsonl.read_range)
 
 
 def _read_text(task: _Task) -> Manifest:
@@ -168,8 +178,8 @@ def _read_warc(task: _Task) -> Manifest:
         for file, label in task.labelled()
         for bounds in warc.cut(file)
     ]
-    sizes = [(source.end or source.path.stat().st_size) - source.start for source in sources]
-    return _ingest(task, sources, sizes, warc.read_range, mend=warc.wrongly_cut)
+    amounts = [(source.end or source.path.stat().st_size) - source.start for source in sources]
+    return _ingest(task, sources, amounts, warc.read_range, mend=warc.wrongly_cut)
 
 
 def _read_parquet(task: _Task) -> Manifest:
@@ -179,16 +189,16 @@ def _read_parquet(task: _Task) -> Manifest:
     for file, (other, _) in zip(files, checked, strict=True):
         if other != id_column:
             raise SchemaError(f"{files[0]} has an 'id' column and {file} has not, or the reverse. Pass id=...")
-    sources, sizes = [], []
+    sources, amounts = [], []
     for file, label in task.labelled():
         pieces = parquet.cut(file)
         sources += [parquet.Source(file, label, *piece, text, id_column, task.extract) for piece in pieces]
-        sizes += [file.stat().st_size // max(1, len(pieces))] * len(pieces)
+        amounts += [file.stat().st_size // max(1, len(pieces))] * len(pieces)
     if task.extract is not None:
-        return _ingest(task, sources, sizes, parquet.extract_part)
+        return _ingest(task, sources, amounts, parquet.extract_part)
     schema, columns = _place_schema([schema for _, schema in checked], text, id_column)
     task.draft.parameters = task.draft.parameters | {"columns": columns}
-    return _ingest(task, sources, sizes, parquet.scan, schema=schema)
+    return _ingest(task, sources, amounts, parquet.scan, schema=schema)
 
 
 _READERS: dict[str, Callable[[_Task], Manifest]] = {
@@ -203,7 +213,7 @@ _READERS: dict[str, Callable[[_Task], Manifest]] = {
 def _ingest(
     task: _Task,
     sources: Sequence[Any],
-    sizes: list[int],
+    amounts: list[int],
     read: Callable[..., dict[str, Any]],
     *,
     schema: dict[str, str] | None = None,
@@ -215,13 +225,14 @@ def _ingest(
     """
     draft = task.draft
     started = time.perf_counter()
-    done = _read_sources(draft, sources, sizes, read)
+    done = _read_sources(draft, sources, amounts, read)
     while mend is not None and (again := mend(sources, done)):
         sources = [again.get(k, source) for k, source in enumerate(sources)]
         for k in again:
             for path in [*draft.folder.glob(f"{_prefix(k)}[.-]*")]:
                 path.unlink()
-        done = _read_sources(draft, sources, sizes, read)
+        done = _read_sources(draft, sources, amounts, read)
+    _require_unchanged(task)
     parts = [part for result in done for part in result["parts"]]
     failed = sum((Counter(result["failed"]) for result in done), Counter())
     num_documents = sum(part["rows"] for part in parts)
@@ -247,24 +258,37 @@ def _ingest(
 
 
 def _read_sources(
-    draft: Draft, sources: Sequence[Any], sizes: list[int], read: Callable[..., dict[str, Any]]
+    draft: Draft, sources: Sequence[Any], amounts: list[int], read: Callable[..., dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """The result of each source, taken from the folder where it has been read before."""
     prefixes = [_prefix(k) for k in range(len(sources))]
-    todo = [k for k, prefix in enumerate(prefixes) if not (draft.folder / f"{prefix}.json").exists()]
+    there = sizes(draft.folder, [f"{prefix}.json" for prefix in prefixes])
+    todo = [k for k, size in enumerate(there) if not size]
     work = partial(_read_source, read, draft.folder)
-    with step(f"read {draft.name}", sum(sizes[k] for k in todo)) as advance:
+    with step(f"read {draft.name}", sum(amounts[k] for k in todo)) as advance:
         results = map_parts(work, [(sources[k], prefixes[k]) for k in todo])
         for k, _ in zip(todo, results, strict=True):
-            advance(sizes[k])
-    return [json.loads((draft.folder / f"{prefix}.json").read_text()) for prefix in prefixes]
+            advance(amounts[k])
+    return [json.loads(text) for text in read_texts([draft.folder / f"{prefix}.json" for prefix in prefixes])]
+
+
+def _require_unchanged(task: _Task) -> None:
+    """Raises InputError when an object was replaced while it was read: what came of it fits neither."""
+    files = [file for file in task.files if isinstance(file, RemotePath)]
+    known = dict(zip(task.files, task.draft.inputs.values(), strict=True))
+    try:
+        for file, now in zip(files, task.workspace.file_fingerprints(files), strict=True):
+            if now != known[file]:
+                raise InputError(f"{file} was changed while it was read. Run the same command again.")
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename} is gone: it was there when reading began.") from error
 
 
 def _prefix(source: int) -> str:
     return f"part-{source:05d}"
 
 
-def _read_source(read: Callable[..., dict[str, Any]], folder: Path, item: tuple[Any, str]) -> str:
+def _read_source(read: Callable[..., dict[str, Any]], folder: Location, item: tuple[Any, str]) -> str:
     """Reads one source and leaves its result in a file, which a rerun takes instead of reading again."""
     source, prefix = item
     started = time.thread_time()
@@ -357,7 +381,7 @@ def _one(name: str, kind: str) -> pa.Schema:
         return pa.schema([(name, pa.string())])
 
 
-def _kind(path: Path) -> str | None:
+def _kind(path: Location) -> str | None:
     return next((kind for kind, suffixes in _SUFFIXES.items() if path.name.lower().endswith(suffixes)), None)
 
 
@@ -382,7 +406,7 @@ def _nothing(name: str, no_documents: Counter[str]) -> str:
     return f"{name!r} has no documents: no record is a page ({listed}). Check that `read` names the right files."
 
 
-def _format_of(files: list[Path]) -> str:
+def _format_of(files: list[Location]) -> str:
     kinds = {_kind(file): file for file in files}
     unknown = kinds.pop(None, None)
     if unknown is not None:
@@ -395,28 +419,33 @@ def _format_of(files: list[Path]) -> str:
     return next(kind for kind in kinds if kind is not None)
 
 
-def _without_empty(files: list[Path]) -> tuple[list[Path], list[Path]]:
+def _without_empty(files: list[Location]) -> tuple[list[Location], list[Location]]:
     empty = [file for file in files if file.stat().st_size == 0]
     if len(empty) == len(files):
         raise InputError(f"Every file that `read` names is empty (0 bytes), the first is {files[0]}.")
     return [file for file in files if file not in set(empty)], empty
 
 
-def _labels(files: list[Path]) -> list[str]:
+def _labels(files: list[Location]) -> list[str]:
     """Paths from the deepest folder that holds all files, so that moving the folder changes nothing."""
-    paths = [file.absolute() for file in files]
+    paths = [_pure(file) for file in files]
     common = paths[0].parent
     while not all(path.is_relative_to(common) for path in paths):
         common = common.parent
     return [path.relative_to(common).as_posix() for path in paths]
 
 
-def _name(read: str | Path | Sequence[str | Path]) -> str:
-    first = Path(read if isinstance(read, str | Path) else read[0]).absolute()
+def _name(read: str | Location | Sequence[str | Location]) -> str:
+    first = location(read if isinstance(read, str | Location) else read[0]).absolute()
     stem = first.name.split(".")[0]
     return (first.parent.name if set(stem) & set("*?[") else stem) or "corpus"
 
 
-def _is_hidden(path: Path) -> bool:
+def _pure(path: Location) -> PurePosixPath:
+    """The path from the root, to be compared and cut; s3://bucket/key is /s3:/bucket/key."""
+    return PurePosixPath(path.absolute()) if isinstance(path, Path) else path.pure
+
+
+def _is_hidden(path: PurePosixPath) -> bool:
     """As for other readers of such folders; `_manifest.json` lies beside exported documents."""
     return any(part.startswith((".", "_")) for part in path.parts)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assay.artifacts.kinds import Corpus
-from assay.artifacts.manifest import atomic_path
+from assay.artifacts.storage import atomic_path
 from assay.artifacts.workspace import Workspace
 from assay.errors import InvalidParameterError, check_number
 from assay.kernels.arrow import utf8
@@ -136,7 +135,7 @@ def _store(
         part = {
             "file": _PART,
             "rows": len(table),
-            "bytes": Path(draft.folder / _PART).stat().st_size,
+            "bytes": (draft.folder / _PART).stat().st_size,
             "text_bytes": num_bytes,
             "label": source.name,
         }

@@ -1,10 +1,10 @@
 """Folders of text: one file is one document, its id the path inside the folder."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from assay.artifacts.storage import Location
 from assay.corpus.failures import Failure, write_failures
 from assay.corpus.parts import PartWriter
 
@@ -15,12 +15,12 @@ _GROUP_BYTES = 32 << 20
 class Source(NamedTuple):
     """Text files that make up one task: (path, label) pairs."""
 
-    files: tuple[tuple[Path, str], ...]
+    files: tuple[tuple[Location, str], ...]
 
 
-def group(files: list[tuple[Path, str]]) -> list[tuple[tuple[Path, str], ...]]:
+def group(files: list[tuple[Location, str]]) -> list[tuple[tuple[Location, str], ...]]:
     """Files put together, in order, until each group holds about 32 MB."""
-    groups: list[list[tuple[Path, str]]] = []
+    groups: list[list[tuple[Location, str]]] = []
     size = _GROUP_BYTES
     for file in files:
         if size >= _GROUP_BYTES:
@@ -31,7 +31,7 @@ def group(files: list[tuple[Path, str]]) -> list[tuple[tuple[Path, str], ...]]:
     return [tuple(g) for g in groups]
 
 
-def read_group(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
+def read_group(source: Source, folder: Location, prefix: str) -> dict[str, Any]:
     """Reads one group into parts `prefix-*.parquet`; a file that is not UTF-8 goes to failed/.
 
     A byte order mark is left out.

@@ -12,11 +12,11 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
+from assay.artifacts.storage import Location, open_bytes
 from assay.corpus.extraction import (
     BATCH_BYTES,
     BATCH_PAGES,
@@ -61,7 +61,7 @@ _SCHEMA = pa.schema(
 class Source(NamedTuple):
     """A byte range of one file. `is_start`: a record is known to start at `start`, else the first one is looked for."""
 
-    path: Path
+    path: Location
     label: str
     start: int
     end: int | None
@@ -88,13 +88,13 @@ class _Broken(Exception):
         self.offset: int | None = None
 
 
-def cut(path: Path) -> list[tuple[int, int | None, bool]]:
+def cut(path: Location) -> list[tuple[int, int | None, bool]]:
     """(start, end, whether a record is known to start there) of the ranges that `path` is read in."""
     starts = range(0, path.stat().st_size, RANGE_BYTES)
     return [(s, s + RANGE_BYTES if s != starts[-1] else None, s == 0) for s in starts]
 
 
-def read_range(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
+def read_range(source: Source, folder: Location, prefix: str) -> dict[str, Any]:
     """Reads one range into parts `prefix-*.parquet` of `folder` and what cannot be used into failed/.
 
     Returns:
@@ -103,7 +103,7 @@ def read_range(source: Source, folder: Path, prefix: str) -> dict[str, Any]:
     writer = PartWriter(folder, prefix, source.label)
     failures: list[Failure] = []
     no_documents: Counter[str] = Counter()
-    with open(source.path, "rb") as file:
+    with open_bytes(source.path) as file:
         stream = _Stream(file)
         first = source.start if source.is_start else stream.find_start(source.start)
         stream.seek(first)

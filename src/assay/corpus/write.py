@@ -1,6 +1,7 @@
 """Writing chosen documents as Parquet or JSON lines, for any trainer to read."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,33 +16,41 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assay.artifacts.kinds import Corpus, Export, Selection
-from assay.artifacts.manifest import EXPORT_MANIFEST, Manifest, atomic_path, remove_abandoned
+from assay.artifacts.manifest import EXPORT_MANIFEST, Manifest, remove_abandoned
+from assay.artifacts.remote import RemotePath
+from assay.artifacts.storage import Location, atomic_path
 from assay.corpus.engine import map_parts
 from assay.errors import ArtifactError, check_choice
 from assay.progress import step
 
 FORMATS = {"parquet": ".parquet", "jsonl": ".jsonl", "jsonl.zst": ".jsonl.zst"}
 _ROW_GROUP_ROWS = 16_384
+_UNFINISHED = "_unfinished"  # beside the parts of an export on an object store that is being written
+_PART = re.compile(r"part-\d{5,}\.(parquet|jsonl|jsonl\.zst)")
 _encoder = msgspec.json.Encoder(enc_hook=str)  # NaN, which JSON does not know, becomes null
 
 
-def write_selection(corpus: Corpus, selection: Selection, to: Path, format: str) -> Export:
+def write_selection(corpus: Corpus, selection: Selection, to: Location, format: str) -> Export:
     """Writes every chosen document, with all its columns, as often as it is to be seen.
 
     One file for each part of the corpus that has a chosen document, in corpus order. The folder appears when it is
-    whole; one that Assay wrote before is replaced, any other that is not empty is refused. In JSON lines, NaN is
-    null and bytes are base64.
+    whole; one that Assay wrote before is replaced, any other that is not empty is refused. On an object store, which
+    has no renaming, the old files go first and the manifest comes last. In JSON lines, NaN is null and bytes
+    are base64.
 
     Raises:
         ArtifactError: the folder holds something else.
         InvalidParameterError: the selection is one of another corpus.
+        StorageError: an object store that refuses or cannot be reached.
     """
     check_choice("format", format, FORMATS)
     selection.require_made_from(corpus)
-    given, to = to, to.resolve()  # where a link leads to, so that the link stays
+    given = to
+    if isinstance(to, Path):
+        to = to.resolve()  # where a link leads to, so that the link stays
+        remove_abandoned(to.parent, to.name)
     _check_replaceable(to)
-    remove_abandoned(to.parent, to.name)
-    with _replacing(to) as draft:
+    with _replacing(to) if isinstance(to, Path) else _overwriting(to) as draft:
         entries: list[dict[str, Any]] = []
         with step(f"write {to.name}", selection.manifest.counts["kept"], "documents") as advance:
             for entry in map_parts(partial(_write_part, corpus, selection, draft, format), range(corpus.num_parts)):
@@ -73,6 +82,20 @@ def _replacing(to: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
+@contextmanager
+def _overwriting(to: RemotePath) -> Iterator[RemotePath]:
+    """`to` emptied, and marked as unfinished until the block ends well. A rerun begins again."""
+    to.require_writable()
+    old = to.sizes()
+    with atomic_path(to / _UNFINISHED) as mark:
+        mark.write_text("This export was not finished. Write it again, or delete the folder.\n", encoding="utf-8")
+    for name in sorted(old, key=lambda name: name != EXPORT_MANIFEST):  # first what says that it is whole
+        if name != _UNFINISHED:
+            (to / name).unlink(missing_ok=True)
+    yield to
+    (to / _UNFINISHED).unlink()
+
+
 def _manifest(corpus: Corpus, selection: Selection, name: str, format: str, entries: list[dict[str, Any]]) -> Manifest:
     return Manifest(
         kind="export",
@@ -88,7 +111,7 @@ def _manifest(corpus: Corpus, selection: Selection, name: str, format: str, entr
     )
 
 
-def _write_part(corpus: Corpus, selection: Selection, to: Path, format: str, part: int) -> dict[str, Any] | None:
+def _write_part(corpus: Corpus, selection: Selection, to: Location, format: str, part: int) -> dict[str, Any] | None:
     repeats = selection.repeats(part)
     if not repeats.any():
         return None
@@ -130,11 +153,14 @@ def _write_jsonl(batches: Iterator[pa.RecordBatch], path: Path, format: str) -> 
     return rows
 
 
-def _check_replaceable(to: Path) -> None:
+def _check_replaceable(to: Location) -> None:
     if not to.exists() or (to.is_dir() and not any(to.iterdir())):
         return
     if not to.is_dir():
         raise ArtifactError(f"{to} is a file; `to` must be a folder.")
+    names = {path.name for path in to.iterdir()}
+    if _UNFINISHED in names and all(_PART.fullmatch(name) for name in names - {_UNFINISHED, EXPORT_MANIFEST}):
+        return
     try:
         manifest = Manifest.load(to)
     except ArtifactError:
@@ -143,8 +169,10 @@ def _check_replaceable(to: Path) -> None:
         raise ArtifactError(
             f"{to} is not empty and was not written by `assay write`. Choose another folder, or empty it."
         )
-    seen = {path.name for path in to.iterdir() if not path.name.startswith(".")}
-    foreign = seen - {EXPORT_MANIFEST, *(part["file"] for part in manifest.parts)}
+    foreign = {name for name in names if not name.startswith(".")} - {
+        EXPORT_MANIFEST,
+        *(part["file"] for part in manifest.parts),
+    }
     if foreign:
         raise ArtifactError(
             f"{to} would be replaced, but holds {min(foreign)!r}, which `assay write` did not put there. "

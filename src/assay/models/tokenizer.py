@@ -7,13 +7,12 @@ arm. Any text can be encoded and no byte is lost, so losses can be given per byt
 import json
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from assay.artifacts.manifest import atomic_path
+from assay.artifacts.storage import Location, atomic_path
 from assay.errors import ArtifactError, check_integer
 from assay.kernels.arrow import utf8
 from assay.kernels.bpe import PATTERN, build_merges, byte_classes, encode
@@ -56,7 +55,7 @@ class BPE:
         return cls(tokenizer.to_str())
 
     @classmethod
-    def load(cls, path: Path) -> "BPE":
+    def load(cls, path: Location) -> "BPE":
         """Reads what `save` wrote.
 
         Raises:
@@ -71,7 +70,7 @@ class BPE:
             raise ArtifactError(f"{path} is not a tokenizer made by this version of Assay.")
         return bpe
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Location) -> None:
         """Writes the tokenizer as JSON, whole or not at all."""
         with atomic_path(path) as temporary:
             temporary.write_text(self._definition, encoding="utf-8")
