@@ -52,7 +52,9 @@ def run_grouping(draft: Draft, corpus: Corpus, method: Grouping, max_failed_shar
 
 def clear_work(draft: Draft) -> None:
     """Removes what passed between the maps; a run that was killed after its last part has left it."""
-    shutil.rmtree(draft.scratch if isinstance(draft.folder, RemotePath) else draft.scratch / _WORK, ignore_errors=True)
+    shutil.rmtree(draft.scratch / _WORK, ignore_errors=True)
+    if isinstance(draft.folder, RemotePath):
+        shutil.rmtree(draft.scratch, ignore_errors=True)
 
 
 def _run(draft: Draft, corpus: Corpus, method: Grouping, max_failed_share: float) -> Manifest:

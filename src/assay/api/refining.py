@@ -98,7 +98,7 @@ def _refine_batch(refiner: Refiner, batch: pa.RecordBatch) -> tuple[pa.Array, pa
     return refiner.refine(batch.column("text"))
 
 
-def _refine_part(corpus: Corpus, refiner: Refiner, folder: Path, part: int) -> tuple[pa.Table, dict[str, Any]]:
+def _refine_part(corpus: Corpus, refiner: Refiner, folder: Location, part: int) -> tuple[pa.Table, dict[str, Any]]:
     others = [name for name in corpus.column_names if name not in ("id", "text", "parent_id", "edits")]
     pieces = []
     aside = Quarantine(corpus, part, REFINER_FAILED)

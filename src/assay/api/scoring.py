@@ -189,7 +189,7 @@ def _sketch_target_batch(scorer: Scorer, name: str, batch: pa.RecordBatch) -> St
         ) from own
 
 
-def _sketch_pool(scorer: Scorer, prepared: State, corpus: Corpus, folder: Path, part: int) -> tuple[State, float]:
+def _sketch_pool(scorer: Scorer, prepared: State, corpus: Corpus, folder: Location, part: int) -> tuple[State, float]:
     started = time.thread_time()
     aside = Quarantine(corpus, part, SCORER_FAILED)
     sketch_pool = partial(scorer.sketch_pool, prepared=prepared)
@@ -199,7 +199,7 @@ def _sketch_pool(scorer: Scorer, prepared: State, corpus: Corpus, folder: Path, 
 
 
 def _score_part(
-    corpus: Corpus, scorer: Scorer, state: State, schema: pa.Schema, folder: Path, part: int
+    corpus: Corpus, scorer: Scorer, state: State, schema: pa.Schema, folder: Location, part: int
 ) -> tuple[pa.Table, dict[str, Any]]:
     aside = Quarantine(corpus, part, SCORER_FAILED, known_rows(folder, FIT, part))
     work = partial(scorer.score, state=state)
