@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from assay.api.build import build_parts, log_seconds, part_bytes, read_seconds
+from assay.api.components import components_in, edges_from, find_components
+from assay.api.exchange import Exchange, partition_of
 from assay.api.isolating import PART, SCORER_FAILED, Quarantine, conclude, known_rows, without_text
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.manifest import Manifest, atomic_path
@@ -25,16 +27,19 @@ from assay.artifacts.workspace import Draft, make_folder
 from assay.corpus.engine import map_parts
 from assay.corpus.failures import copy_failures
 from assay.kernels.arrow import masked, utf8
-from assay.kernels.grouping import by_partition, connect, least_in_group, roots, take_records
-from assay.kernels.hashing import hash_strings
-from assay.kernels.minhash import orders
+from assay.kernels.grouping import by_partition, distinct, equal_keys, least_in_group
+from assay.kernels.hashing import hash_strings, mix64_array, unmix64_array
+from assay.kernels.ragged import take_runs
 from assay.progress import step
 from assay.scorers.grouping import Grouping, Linking, Matching
 
 _PARTITION_BYTES = 32 << 20
+_HOME_BYTES = 64 << 20
 _MAX_PARTITIONS = 1 << 12
 _WORK = "work"
-_NULL, _ALONE = -2, -1  # instead of where a document starts: its text is null, it has nothing to compare
+_PIECE_FEATURES = 4 << 20
+_HEAD = 3  # words of a document before its keys: number in the corpus, order, number of features
+_NULL = np.uint64(2**64 - 1)  # instead of a number of features: the text is null
 
 
 def run_grouping(draft: Draft, corpus: Corpus, method: Grouping, max_failed_share: float = 0.0) -> Manifest:
@@ -101,7 +106,7 @@ def _describe(method: Grouping, batch: pa.RecordBatch) -> Any:
     if isinstance(method, Matching):
         return method.records(batch, document_orders(batch))
     assert isinstance(method, Linking)
-    return method.sketch(batch, document_orders(batch))
+    return method.sketch(batch)
 
 
 def _as_part(
@@ -116,214 +121,251 @@ def _as_part(
     return table, figures
 
 
-def _matched(
-    corpus: Corpus, method: Matching, work: Path, amounts: Sequence[int]
-) -> Callable[[int], Iterator[list[pa.Array]]]:
-    """Does both maps of a `Matching`; returns what gives the columns of a part, batch by batch."""
-    num_partitions = _num_partitions(method, corpus)
-    parts = range(corpus.num_parts)
-    with step(f"hash for {method.name}", sum(amounts)) as advance:
-        for k, _ in zip(
-            parts, map_parts(partial(_write_matching, corpus, method, work, num_partitions), parts), strict=True
-        ):
-            advance(amounts[k])
-    starts = _starts(work, corpus.num_parts)
-    with step(f"match {method.name}", num_partitions, "partitions") as advance:
-        for _ in map_parts(partial(_write_verdicts, method, work, starts), range(num_partitions)):
-            advance(1)
-    return partial(_score_matching, corpus, method, work, starts)
-
-
-def _write_matching(corpus: Corpus, method: Matching, work: Path, num_partitions: int, part: int) -> None:
-    def pieces() -> Iterator[np.ndarray]:
-        aside = Quarantine(corpus, part, SCORER_FAILED)
-        for batch in corpus.batches(part, ["id", "text"]):
-            yield aside.run(partial(_describe, method), batch)[0]
-        aside.save(work.parent, PART)
-
-    _write_records(work, num_partitions, part, pieces())
-
-
-def _write_verdicts(method: Matching, work: Path, starts: list[np.ndarray], partition: int) -> None:
-    _once(
-        work / f"verdicts-{partition:05d}.npy",
-        lambda: method.match(_partition(work, starts, method.record_words, partition)),
-    )
-
-
-def _score_matching(
-    corpus: Corpus, method: Matching, work: Path, starts: list[np.ndarray], part: int
-) -> Iterator[list[pa.Array]]:
-    """Takes each record's verdict from where its partition has it: records of a partition keep their order."""
-    num_partitions = starts[part].shape[1] - 1
-    verdicts = [np.load(work / f"verdicts-{p:05d}.npy", mmap_mode="r") for p in range(num_partitions)]
-    following = np.zeros(num_partitions, np.int64)
-    for before in starts[:part]:
-        following += np.diff(before, axis=1).sum(axis=0)
-    first, failed = 0, np.array(known_rows(work.parent, PART, part), np.int64)
-    for whole in corpus.batches(part, ["id", "text"]):
-        batch = without_text(whole, failed - first)
-        first += len(batch)
-        records, details = method.records(batch, document_orders(batch))
-        order, ends = by_partition(records, num_partitions)
-        sizes = np.diff(ends)
-        taken = np.concatenate([verdicts[p][following[p] : following[p] + sizes[p]] for p in range(num_partitions)])
-        following += sizes
-        own = np.empty_like(taken)
-        own[order] = taken
-        yield method.score(batch, details, own)
-
-
-def _linked(
-    corpus: Corpus, method: Linking, work: Path, amounts: Sequence[int]
-) -> Callable[[int], Iterator[list[pa.Array]]]:
-    """Does both maps of a `Linking` and unites the pairs; returns what gives the columns of a part."""
-    num_partitions = _num_partitions(method, corpus)
-    parts = range(corpus.num_parts)
-    # Every part has a place of its own in one file, as long as its documents can become; what is not written of it
-    # takes no room on the disk.
-    rooms = [method.most_words(entry["rows"], entry["text_bytes"]) for entry in corpus.manifest.parts]
-    bases = np.concatenate(([0], np.cumsum(rooms, dtype=np.int64)))
-    with open(work / "packed.u32", "ab") as stream:
-        stream.truncate(int(bases[-1]) * 4)
-    with step(f"sketch for {method.name}", sum(amounts)) as advance:
-        sketch = partial(_write_linking, corpus, method, work, num_partitions, bases)
-        for k, _ in zip(parts, map_parts(sketch, parts), strict=True):
-            advance(amounts[k])
-    starts = _starts(work, corpus.num_parts)
-    with step(f"compare for {method.name}", num_partitions, "partitions") as advance:
-        for _ in map_parts(partial(_write_pairs, method, work, starts), range(num_partitions)):
-            advance(1)
-    _once(work / "clusters.npy", lambda: _unite(work, num_partitions))
-    return partial(_score_linking, work)
-
-
-def _write_linking(
-    corpus: Corpus, method: Linking, work: Path, num_partitions: int, bases: np.ndarray, part: int
-) -> None:
-    def pieces() -> Iterator[np.ndarray]:
-        position = int(bases[part])
-        documents = [np.empty((2, 0), np.int64)]
-        with open(work / "packed.u32", "r+b") as stream:
-            stream.seek(position * 4)
-            aside = Quarantine(corpus, part, SCORER_FAILED)
-            for whole in corpus.batches(part, ["id", "text"]):
-                batch, (keys, packed, places) = aside.run(lambda b: (b, _describe(method, b)), whole)
-                order = document_orders(batch)
-                has_any = places >= 0
-                places[has_any] += position
-                position += len(packed)
-                assert position <= bases[part + 1], "documents are larger than `most_words`"
-                packed.tofile(stream)
-                alone = np.where(utf8(batch.column("text")).is_valid, _ALONE, _NULL)
-                documents.append(np.stack((np.where(has_any, places, alone), order.view(np.int64))))
-                whose = np.repeat(places[has_any].astype(np.uint64), keys.shape[1])
-                yield np.column_stack((keys[has_any].ravel(), whose))
-        aside.save(work.parent, PART)
-        _save(work / f"documents-{part:05d}.npy", np.concatenate(documents, axis=1))
-
-    _write_records(work, num_partitions, part, pieces())
-
-
-def _write_pairs(method: Linking, work: Path, starts: list[np.ndarray], partition: int) -> None:
-    _once(
-        work / f"pairs-{partition:05d}.npy",
-        lambda: method.link(_partition(work, starts, method.record_words, partition), _packed(work)),
-    )
-
-
-def _unite(work: Path, num_partitions: int) -> np.ndarray:
-    """Clusters of the documents that are in a pair: where each starts, how many are in its cluster, and where the
-    cluster's representative starts [3, documents] int64, by the first.
-    """
-    paths = [work / f"pairs-{p:05d}.npy" for p in range(num_partitions)]
-    nodes, pending = np.empty(0, np.int64), [np.empty(0, np.int64)]
-    for path in paths:
-        pending.append(np.unique(np.load(path)))
-        if sum(map(len, pending)) >= len(nodes) or path == paths[-1]:  # seldom, or the work grows with its square
-            nodes, pending = np.unique(np.concatenate((nodes, *pending))), []
-    parents = np.arange(len(nodes))
-    for path in paths:
-        pairs = np.load(path)
-        connect(parents, np.searchsorted(nodes, pairs[:, 0]), np.searchsorted(nodes, pairs[:, 1]))
-    tree = roots(parents)
-    least = least_in_group(tree, len(nodes), orders(_packed(work), nodes))
-    sizes = np.bincount(tree, minlength=len(nodes))
-    return np.stack((nodes, sizes[tree], nodes[least[tree]]))
-
-
-def _score_linking(work: Path, part: int) -> Iterator[list[pa.Array]]:
-    places, order = np.load(work / f"documents-{part:05d}.npy")
-    nodes, sizes, representatives = np.load(work / "clusters.npy", mmap_mode="r")
-    found = np.searchsorted(nodes, places)
-    found[found == len(nodes)] = 0
-    is_paired = nodes[found] == places if len(nodes) else np.zeros(len(places), np.bool_)
-    at = found[is_paired]
-    size = np.ones(len(places), np.int64)
-    size[is_paired] = sizes[at]
-    cluster = order.view(np.uint64).copy()
-    cluster[is_paired] = orders(_packed(work), representatives[at])
-    stands_for_it = np.ones(len(places), np.bool_)
-    stands_for_it[is_paired] = representatives[at] == places[is_paired]
-    numbers = (cluster >> np.uint64(1)).astype(np.int64)
-    yield [masked(column, places != _NULL) for column in (size, numbers, stands_for_it)]
-
-
 def _num_partitions(method: Grouping, corpus: Corpus) -> int:
     """As many as make a partition about 32 MB of records."""
     expected = method.expected_records(corpus.num_documents, corpus.num_bytes)
     return min(_MAX_PARTITIONS, 1 + expected * method.record_words * 8 // _PARTITION_BYTES)
 
 
-def _write_records(work: Path, num_partitions: int, part: int, batches: Iterator[np.ndarray]) -> None:
-    """Writes the records of a part, sorted by partition batch by batch, then where partitions start."""
-
-    def write() -> np.ndarray:
-        starts = [np.empty((0, num_partitions + 1), np.int64)]
-        position = 0
-        with atomic_path(_records_path(work, part)) as temporary, open(temporary, "wb") as stream:
-            for records in batches:
-                order, ends = by_partition(records, num_partitions)
-                take_records(records, order).tofile(stream)
-                starts.append(ends[np.newaxis] + position)
-                position += len(records)
-        return np.concatenate(starts)
-
-    _once(work / f"starts-{part:05d}.npy", write)
+def _num_homes(method: Linking, corpus: Corpus) -> int:
+    """As many as make a home about 64 MB of documents, which have one feature for six bytes of text or fewer."""
+    expected = corpus.num_documents * (_HEAD + method.num_keys) * 8 + corpus.num_bytes * 4 // 6
+    return min(_MAX_PARTITIONS, 1 + expected // _HOME_BYTES)
 
 
-def _records_path(work: Path, part: int) -> Path:
-    return work / f"records-{part:05d}.u64"
+def _matched(
+    corpus: Corpus, method: Matching, work: Path, amounts: Sequence[int]
+) -> Callable[[int], Iterator[list[pa.Array]]]:
+    """Does both maps of a `Matching`; returns what gives the columns of a part, batch by batch."""
+    num_parts, num_partitions = corpus.num_parts, _num_partitions(method, corpus)
+    records = Exchange(work, "records", num_parts, num_partitions, method.record_words)
+    empty = method.match(np.empty((0, method.record_words), np.uint64))
+    width = 1 if empty.ndim == 1 else empty.shape[1]
+    verdicts = Exchange(work, "verdicts", num_partitions, num_parts, width, empty.dtype.type)
+    _each_part(f"hash for {method.name}", partial(_send_records, corpus, method, records), amounts)
+    with step(f"match {method.name}", num_partitions, "partitions") as advance:
+        for _ in map_parts(partial(_send_verdicts, method, records, verdicts), range(num_partitions)):
+            advance(1)
+    return partial(_score_matching, corpus, method, verdicts)
 
 
-def _starts(work: Path, num_parts: int) -> list[np.ndarray]:
-    """Per part, where each partition starts in the records of each batch [batches, partitions + 1]."""
-    return [np.load(work / f"starts-{k:05d}.npy") for k in range(num_parts)]
+def _each_part(what: str, work: Callable[[int], Any], amounts: Sequence[int]) -> None:
+    with step(what, sum(amounts)) as advance:
+        for k, _ in zip(range(len(amounts)), map_parts(work, range(len(amounts))), strict=True):
+            advance(amounts[k])
 
 
-def _partition(work: Path, starts: list[np.ndarray], words: int, partition: int) -> np.ndarray:
-    """The records of one partition from all batches, in their order [records, words]."""
-    pieces = [np.empty(0, np.uint64)]
-    for part, ranges in enumerate(starts):
-        with open(_records_path(work, part), "rb") as stream:
-            for first, end in ranges[:, partition : partition + 2].tolist():
-                stream.seek(first * words * 8)
-                pieces.append(np.fromfile(stream, np.uint64, (end - first) * words))
-    return np.concatenate(pieces).reshape(-1, words)
+def _send_records(corpus: Corpus, method: Matching, to: Exchange, part: int) -> None:
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        aside = Quarantine(corpus, part, SCORER_FAILED)
+        for batch in corpus.batches(part, ["id", "text"]):
+            records = aside.run(partial(_describe, method), batch)[0]
+            yield records, partition_of(records[:, 0], to.num_destinations)
+        aside.save(to.folder.parent, PART)
 
-
-def _packed(work: Path) -> np.ndarray:
-    return np.asarray(np.memmap(work / "packed.u32", np.uint32, "r"))
-
-
-def _once(path: Path, make: Callable[[], np.ndarray]) -> None:
-    """Writes what `make` returns, unless an earlier run did."""
-    if not path.exists():
+    if not to.has(part):
         started = time.thread_time()
-        _save(path, make())
-        log_seconds(path, time.thread_time() - started)
+        to.send(part, batches())
+        log_seconds(to.folder / f"records-{part}", time.thread_time() - started)
 
 
-def _save(path: Path, array: np.ndarray) -> None:
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, array)
+def _send_verdicts(method: Matching, records: Exchange, to: Exchange, partition: int) -> None:
+    if not to.has(partition):
+        started = time.thread_time()
+        pieces = records.receive(partition)
+        verdicts = method.match(np.concatenate(pieces))
+        ends = np.concatenate(([0], np.cumsum([len(piece) for piece in pieces])))
+        to.send_sorted(partition, [(verdicts, ends)])
+        log_seconds(to.folder / f"verdicts-{partition}", time.thread_time() - started)
+
+
+def _score_matching(corpus: Corpus, method: Matching, verdicts: Exchange, part: int) -> Iterator[list[pa.Array]]:
+    """Gives each record its verdict: those of one partition come back in the order in which the records went."""
+    sent = verdicts.receive(part)
+    following = np.zeros(len(sent), np.int64)
+    first, failed = 0, np.array(known_rows(verdicts.folder.parent, PART, part), np.int64)
+    for whole in corpus.batches(part, ["id", "text"]):
+        batch = without_text(whole, failed - first)
+        first += len(batch)
+        records, details = method.records(batch, document_orders(batch))
+        order, ends = by_partition(partition_of(records[:, 0], len(sent)), len(sent))
+        sizes = np.diff(ends)
+        taken = np.concatenate([v[n : n + size] for v, n, size in zip(sent, following, sizes, strict=True)])
+        following += sizes
+        own = np.empty_like(taken)
+        own[order] = taken
+        yield method.score(batch, details, own if own.shape[1] > 1 else own[:, 0])
+
+
+class _Links(NamedTuple):
+    """What passes between the maps of a `Linking`.
+
+    Documents are numbered through the corpus; mixed, the number is a node of the graph of candidates.
+
+    firsts: number of each part's first document [parts + 1].
+    keys: (key, node) from parts to partitions of keys. edges: between documents that share a key.
+    labels: (number, component) back to the parts. documents, features: to *homes*, where whole components meet.
+    clusters: (number, size, cluster's number, stands for it) of documents that are not alone, back to the parts.
+    """
+
+    corpus: Corpus
+    method: Linking
+    work: Path
+    firsts: np.ndarray
+    keys: Exchange
+    edges: Exchange
+    labels: Exchange
+    documents: Exchange
+    features: Exchange
+    clusters: Exchange
+
+
+def _linked(
+    corpus: Corpus, method: Linking, work: Path, amounts: Sequence[int]
+) -> Callable[[int], Iterator[list[pa.Array]]]:
+    """Brings together what may be alike, and compares it there; returns what gives the columns of a part."""
+    num_parts, num_partitions = corpus.num_parts, _num_partitions(method, corpus)
+    num_homes = _num_homes(method, corpus)
+    links = _Links(
+        corpus=corpus,
+        method=method,
+        work=work,
+        firsts=np.cumsum([0] + [entry["rows"] for entry in corpus.manifest.parts], dtype=np.int64),
+        keys=Exchange(work, "keys", num_parts, num_partitions, 2),
+        edges=edges_from(work, num_partitions, num_partitions),
+        labels=Exchange(work, "labels", num_partitions, num_parts, 2),
+        documents=Exchange(work, "documents", num_parts, num_homes, _HEAD + method.num_keys),
+        features=Exchange(work, "features", num_parts, num_homes, 1, np.uint32),
+        clusters=Exchange(work, "clusters", num_homes, num_parts, 4, np.int64),
+    )
+    partitions = range(num_partitions)
+    _each_part(f"sketch for {method.name}", partial(_send_keys, links), amounts)
+    with step(f"find candidates for {method.name}", num_partitions, "partitions") as advance:
+        for _ in map_parts(partial(_send_edges, links), partitions):
+            advance(1)
+        stars = find_components(links.edges)
+        list(map_parts(partial(_send_labels, links, stars), partitions))
+    _each_part(f"bring together for {method.name}", partial(_send_documents, links), amounts)
+    with step(f"compare for {method.name}", num_homes, "partitions") as advance:
+        for _ in map_parts(partial(_send_clusters, links), range(num_homes)):
+            advance(1)
+    return partial(_score_linking, links)
+
+
+def _send_keys(links: _Links, part: int) -> None:
+    if not links.keys.has(part):
+        started = time.thread_time()
+        links.keys.send(part, _sketches(links, part))
+        log_seconds(links.work / f"keys-{part}", time.thread_time() - started)
+
+
+def _sketches(links: _Links, part: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Keys of a part, batch by batch, with their partitions; leaves the rest in two files for `_send_documents`."""
+    documents = [np.empty((0, _HEAD + links.method.num_keys), np.uint64)]
+    number = links.firsts[part]
+    with atomic_path(links.work / f"features-of-{part:05d}.u32") as temporary, open(temporary, "wb") as stream:
+        aside = Quarantine(links.corpus, part, SCORER_FAILED)
+        for whole in links.corpus.batches(part, ["id", "text"]):
+            batch, (keys, features, starts) = aside.run(lambda b: (b, _describe(links.method, b)), whole)
+            features.tofile(stream)
+            numbers = np.arange(number, number + len(batch)).astype(np.uint64)
+            number += len(batch)
+            sizes = np.diff(starts)
+            is_null = ~utf8(batch.column("text")).is_valid
+            marked = np.where(is_null, _NULL, sizes.astype(np.uint64))
+            documents.append(np.column_stack((numbers, document_orders(batch), marked, keys)))
+            flat = keys[sizes > 0].ravel()
+            nodes = np.repeat(mix64_array(numbers[sizes > 0]), keys.shape[1])
+            yield np.column_stack((flat, nodes)), partition_of(flat, links.keys.num_destinations)
+    aside.save(links.work.parent, PART)
+    with atomic_path(links.work / f"documents-of-{part:05d}.npy") as temporary, open(temporary, "wb") as stream:
+        np.save(stream, np.concatenate(documents))
+
+
+def _send_edges(links: _Links, partition: int) -> None:
+    """Joins each document that shares a key with the least node of those that do."""
+    if not links.edges.has(partition):
+        started = time.thread_time()
+        records = np.concatenate(links.keys.receive(partition))
+        groups, num_groups = equal_keys(records, 1)
+        hubs = records[least_in_group(groups, num_groups, records[:, 1]), 1][groups]
+        is_edge = hubs != records[:, 1]
+        found = distinct(np.stack((records[is_edge, 1], hubs[is_edge]), axis=1))
+        links.edges.send(partition, [(found, partition_of(found[:, 0], links.edges.num_destinations))])
+        log_seconds(links.work / f"edges-{partition}", time.thread_time() - started)
+
+
+def _send_labels(links: _Links, stars: Exchange, partition: int) -> None:
+    if not links.labels.has(partition):
+        found = components_in(stars, partition)
+        found[:, 0] = unmix64_array(found[:, 0].copy())
+        links.labels.send(partition, [(found, _parts_of(links, found[:, 0]))])
+
+
+def _parts_of(links: _Links, numbers: np.ndarray) -> np.ndarray:
+    return np.searchsorted(links.firsts, numbers.astype(np.int64), "right") - 1
+
+
+def _send_documents(links: _Links, part: int) -> None:
+    """Sends each document that has a candidate to the home of its component, some at a time."""
+    if links.documents.has(part) and links.features.has(part):
+        return
+    started = time.thread_time()
+    labels = np.concatenate(links.labels.receive(part))
+    documents = np.load(links.work / f"documents-of-{part:05d}.npy")
+    homes = np.full(len(documents), -1)
+    homes[labels[:, 0].astype(np.int64) - links.firsts[part]] = partition_of(labels[:, 1], links.features.num_destinations)
+    rows = np.flatnonzero(homes >= 0)
+    links.documents.send(part, [(documents[rows], homes[rows])])
+    sizes = np.where(documents[:, 2] == _NULL, 0, documents[:, 2]).astype(np.int64)
+    links.features.send_sorted(part, _features(links, part, sizes, homes))
+    log_seconds(links.work / f"documents-{part}", time.thread_time() - started)
+
+
+def _features(links: _Links, part: int, sizes: np.ndarray, homes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Features of a part's documents that have a home, sorted by home, some documents at a time."""
+    num_homes = links.features.num_destinations
+    ends = np.cumsum(sizes)
+    first = 0
+    with open(links.work / f"features-of-{part:05d}.u32", "rb") as stream:
+        while first < len(sizes):
+            before = ends[first] - sizes[first]
+            end = max(first + 1, int(np.searchsorted(ends, before + _PIECE_FEATURES)))
+            piece = np.fromfile(stream, np.uint32, ends[min(end, len(ends)) - 1] - before)
+            rows = first + np.flatnonzero(homes[first:end] >= 0)
+            order, starts = by_partition(homes[rows], num_homes)
+            rows = rows[order]
+            sent = np.empty(sizes[rows].sum(), np.uint32)
+            take_runs(piece, ends[rows] - sizes[rows] - before, sizes[rows], sent)
+            yield sent[:, np.newaxis], np.concatenate(([0], np.cumsum(sizes[rows])))[starts]
+            first = end
+
+
+def _send_clusters(links: _Links, home: int) -> None:
+    """Links the documents of one home, and sends those that are not alone their cluster."""
+    if links.clusters.has(home):
+        return
+    started = time.thread_time()
+    documents = np.concatenate(links.documents.receive(home))
+    features = np.concatenate(links.features.receive(home))[:, 0]
+    starts = np.concatenate(([0], np.cumsum(documents[:, 2].astype(np.int64))))
+    order = documents[:, 1].copy()
+    trees = links.method.link(documents[:, _HEAD:], order, features, starts)
+    sizes = np.bincount(trees, minlength=len(trees))[trees]
+    least = least_in_group(trees, len(trees), order)[trees]
+    number = (order >> np.uint64(1)).astype(np.int64)[least]
+    rows = np.flatnonzero(sizes > 1)
+    columns = (documents[:, 0].astype(np.int64), sizes, number, least == np.arange(len(trees)))
+    found = np.stack([column[rows] for column in columns], axis=1)
+    links.clusters.send(home, [(found, _parts_of(links, found[:, 0]))])
+    log_seconds(links.work / f"clusters-{home}", time.thread_time() - started)
+
+
+def _score_linking(links: _Links, part: int) -> Iterator[list[pa.Array]]:
+    documents = np.load(links.work / f"documents-of-{part:05d}.npy")
+    found = np.concatenate(links.clusters.receive(part))
+    rows = found[:, 0] - links.firsts[part]
+    size, stands_for_it = np.ones(len(documents), np.int64), np.ones(len(documents), np.bool_)
+    number = (documents[:, 1] >> np.uint64(1)).astype(np.int64)
+    size[rows], number[rows], stands_for_it[rows] = found[:, 1], found[:, 2], found[:, 3] > 0
+    yield [masked(column, documents[:, 2] != _NULL) for column in (size, number, stands_for_it)]

@@ -1,33 +1,29 @@
-"""Records with equal keys, found in the memory of one partition; and the components that pairs connect."""
+"""Records with equal keys, found in the memory of one partition; trees of documents; and stars of edges."""
 
 import numpy as np
 from numba import njit
 
 
 @njit(nogil=True, cache=True)
-def by_partition(keys, num_partitions):
+def by_partition(partitions, num_partitions):
     """An order of records in which partitions follow each other, stable within one.
 
-    The partition of a record is the high half of its first key scaled to [0, num_partitions).
-
     Args:
-        keys: well-mixed keys [records, words of a record] uint64. num_partitions: below 2^32.
+        partitions: of each record [records], from 0 to below `num_partitions`.
 
     Returns:
         order [records] int64, and where each partition starts in it [partitions + 1] int64.
     """
-    scale = np.uint64(num_partitions)
     starts = np.zeros(num_partitions + 1, np.int64)
-    for i in range(len(keys)):
-        starts[np.int64(((keys[i, 0] >> np.uint64(32)) * scale) >> np.uint64(32)) + 1] += 1
+    for i in range(len(partitions)):
+        starts[partitions[i] + 1] += 1
     for p in range(num_partitions):
         starts[p + 1] += starts[p]
     following = starts[:-1].copy()
-    order = np.empty(len(keys), np.int64)
-    for i in range(len(keys)):
-        p = np.int64(((keys[i, 0] >> np.uint64(32)) * scale) >> np.uint64(32))
-        order[following[p]] = i
-        following[p] += 1
+    order = np.empty(len(partitions), np.int64)
+    for i in range(len(partitions)):
+        order[following[partitions[i]]] = i
+        following[partitions[i]] += 1
     return order, starts
 
 
@@ -98,20 +94,47 @@ def root_of(parents, node):
 
 
 @njit(nogil=True, cache=True)
-def connect(parents, a, b):
-    """Joins the trees of the nodes a[i] and b[i], in place; the lesser root becomes the root of both."""
-    for i in range(len(a)):
-        one, other = root_of(parents, a[i]), root_of(parents, b[i])
-        if one < other:
-            parents[other] = one
-        else:
-            parents[one] = other
-
-
-@njit(nogil=True, cache=True)
 def roots(parents):
     """Root of every node [nodes]."""
     result = np.empty_like(parents)
     for node in range(len(parents)):
         result[node] = root_of(parents, node)
     return result
+
+
+def least_neighbours(edges):
+    """(node, the lesser of itself and its least neighbour) of every node that comes first in an edge [nodes, 2]."""
+    groups, num_groups = equal_keys(edges, 1)
+    least = edges[least_in_group(groups, num_groups, edges[:, 1])]
+    return np.stack((least[:, 0], least.min(axis=1)), axis=1)
+
+
+def small_star(edges):
+    """Of edges (a, b) with a > b [edges, 2] uint64: every b, and a, with the least b of the same a; each once.
+
+    All edges of a node a must be there.
+    """
+    groups, num_groups = equal_keys(edges, 1)
+    first = least_in_group(groups, num_groups, edges[:, 1])
+    least = edges[first, 1][groups]
+    rest = edges[:, 1] != least
+    return distinct(np.concatenate((edges[first], np.stack((edges[rest, 1], least[rest]), axis=1))))
+
+
+def large_star(edges):
+    """Of edges in both directions: every larger neighbour of a node with the least node that it knows of; each once.
+
+    Returns:
+        edges (a, b) with a > b [edges, 2] uint64, and whether one is new.
+    """
+    groups, num_groups = equal_keys(edges, 1)
+    least = edges[least_in_group(groups, num_groups, edges[:, 1])].min(axis=1)[groups]
+    up = edges[:, 1] > edges[:, 0]
+    is_changed = bool(np.any(least[up] != edges[up, 0]))
+    return distinct(np.stack((edges[up, 1], least[up]), axis=1)), is_changed
+
+
+def distinct(records):
+    """Every record once [records, 2], in the order of first occurrence; the first word well mixed."""
+    groups, num_groups = equal_keys(records, 2)
+    return records[least_in_group(groups, num_groups, np.zeros(len(records), np.uint64))]

@@ -13,6 +13,8 @@ FNV_PRIME = np.uint64(0x100000001B3)
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
+_UNMIX_1 = np.uint64(0x96DE1B173F119089)  # _MIX_1 times this is 1 modulo 2^64
+_UNMIX_2 = np.uint64(0x319642B2D24D8EC3)
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -55,3 +57,15 @@ def mix64_array(values):
     for i in range(len(values)):
         mixed[i] = mix64(values[i])
     return mixed
+
+
+@njit(nogil=True, cache=True)
+def unmix64_array(mixed):
+    """The values [values] uint64 that `mix64_array` turned into these."""
+    values = np.empty(len(mixed), np.uint64)
+    for i in range(len(mixed)):
+        x = mixed[i]
+        x = (x ^ (x >> np.uint64(31)) ^ (x >> np.uint64(62))) * _UNMIX_2
+        x = (x ^ (x >> np.uint64(27)) ^ (x >> np.uint64(54))) * _UNMIX_1
+        values[i] = x ^ (x >> np.uint64(30)) ^ (x >> np.uint64(60))
+    return values

@@ -9,12 +9,10 @@ are as good as random, and a step is one multiplication, one addition and one mi
 import numpy as np
 from numba import njit
 
-from assay.kernels.grouping import root_of
+from assay.kernels.grouping import root_of, roots
 from assay.kernels.hashing import GOLDEN, mix64
 
-HEADER = 3  # 32-bit words before the shingles of a document: how many there are, and its order as two halves
 _NONE = np.uint32(0xFFFFFFFF)
-_LOW = np.uint64(0xFFFFFFFF)
 
 
 @njit(nogil=True, cache=True)
@@ -105,51 +103,15 @@ def band_keys(signature, num_bands, num_rows):
 
 
 @njit(nogil=True, cache=True)
-def pack(shingles, starts, order):
-    """Documents as `link` reads them: a header, then the shingles.
-
-    Args:
-        order: of each document [documents] uint64; the lesser comes first.
-
-    Returns:
-        packed uint32, and where each document's header starts in it [documents] int64; -1 without shingles.
-    """
-    packed = np.empty(len(shingles) + HEADER * len(order), np.uint32)
-    locations = np.full(len(order), -1, np.int64)
-    n = 0
-    for row in range(len(order)):
-        size = starts[row + 1] - starts[row]
-        if size == 0:
-            continue
-        locations[row] = n
-        packed[n] = size
-        packed[n + 1] = order[row] >> np.uint64(32)
-        packed[n + 2] = order[row] & _LOW
-        packed[n + HEADER : n + HEADER + size] = shingles[starts[row] : starts[row + 1]]
-        n += HEADER + size
-    return packed[:n], locations
-
-
-@njit(nogil=True, cache=True)
-def orders(packed, locations):
-    """The order of each document [documents] uint64, read from its header."""
-    result = np.empty(len(locations), np.uint64)
-    for i in range(len(locations)):
-        at = locations[i]
-        result[i] = (np.uint64(packed[at + 1]) << np.uint64(32)) | np.uint64(packed[at + 2])
-    return result
-
-
-@njit(nogil=True, cache=True)
-def _fill(packed, at, slots, stamp):
-    """Puts the shingles of the document at `at` into the table; returns the mask that finds them."""
+def _fill(shingles, start, end, slots, stamp):
+    """Puts the shingles of one document into the table; returns the mask that finds them."""
     size = 16
-    while size < 2 * np.int64(packed[at]):
+    while size < 2 * (end - start):
         size *= 2
     mask = np.uint64(size - 1)
-    for i in range(at + HEADER, at + HEADER + np.int64(packed[at])):
-        entry = (stamp << np.uint64(32)) | np.uint64(packed[i])
-        slot = np.uint64(packed[i]) & mask
+    for i in range(start, end):
+        entry = (stamp << np.uint64(32)) | np.uint64(shingles[i])
+        slot = np.uint64(shingles[i]) & mask
         while slots[slot] >> np.uint64(32) == stamp:
             slot = (slot + np.uint64(1)) & mask
         slots[slot] = entry
@@ -157,18 +119,18 @@ def _fill(packed, at, slots, stamp):
 
 
 @njit(nogil=True, cache=True)
-def _is_alike(packed, leader, other, slots, stamp, mask, threshold):
-    """Whether the Jaccard similarity of two documents is at least `threshold`; the leader's shingles are in `slots`."""
-    size, other_size = np.int64(packed[leader]), np.int64(packed[other])
+def _is_alike(size, shingles, start, end, slots, stamp, mask, threshold):
+    """Whether a document's Jaccard similarity with that of `size` shingles in `slots` is at least `threshold`."""
+    other_size = end - start
     # |A and B| >= t / (1 + t) (|A| + |B|) is the same as J >= t; stop when too many of B are not in A.
     needed = threshold * (size + other_size) / (1 + threshold) - 1e-9
     spare = other_size - needed
     if spare < 0 or size < needed:
         return False
     missed = 0
-    for i in range(other + HEADER, other + HEADER + other_size):
-        entry = (stamp << np.uint64(32)) | np.uint64(packed[i])
-        slot = np.uint64(packed[i]) & mask
+    for i in range(start, end):
+        entry = (stamp << np.uint64(32)) | np.uint64(shingles[i])
+        slot = np.uint64(shingles[i]) & mask
         while slots[slot] >> np.uint64(32) == stamp and slots[slot] != entry:
             slot = (slot + np.uint64(1)) & mask
         if slots[slot] != entry:
@@ -179,59 +141,80 @@ def _is_alike(packed, leader, other, slots, stamp, mask, threshold):
 
 
 @njit(nogil=True, cache=True)
-def _link_bucket(members, packed, threshold, max_leaders, slots, stamp, pairs):
-    """Fills `pairs` with those of one bucket; see `link`. Returns how many, the table, and its last stamp."""
-    parents = np.arange(len(members)).astype(np.int32)
-    has_led = np.zeros(len(members), np.bool_)
-    num_leaders = 0
-    num_pairs = 0
-    for one in range(len(members)):
-        if num_pairs == len(members) - 1 or num_leaders == max_leaders:  # all are one tree
-            break
-        if parents[one] != one and len(members) > max_leaders:
-            continue
-        leader = members[one]
-        if len(slots) < 4 * np.int64(packed[leader]):  # the power of two that `_fill` takes is below that
-            slots = np.zeros(8 * np.int64(packed[leader]), np.uint64)
-            stamp = np.uint64(0)
-        stamp += np.uint64(1)
-        mask = _fill(packed, leader, slots, stamp)
-        has_led[one] = True
-        num_leaders += 1
-        for two in range(len(members)):
-            if has_led[two] or root_of(parents, two) == root_of(parents, one):
-                continue
-            if _is_alike(packed, leader, members[two], slots, stamp, mask, threshold):
-                a, b = root_of(parents, one), root_of(parents, two)
-                parents[max(a, b)] = min(a, b)
-                pairs[num_pairs, 0], pairs[num_pairs, 1] = leader, members[two]
-                num_pairs += 1
-    return num_pairs, slots, stamp
+def _is_one_tree(members, trees):
+    for k in range(1, len(members)):
+        if root_of(trees, members[k]) != root_of(trees, members[0]):
+            return False
+    return True
 
 
 @njit(nogil=True, cache=True)
-def link(buckets, starts, packed, threshold, max_leaders):
-    """Pairs of documents that share a bucket and are alike, enough of them to connect all that are.
+def _join(trees, a, b):
+    """Makes one tree of those of two nodes; the lesser root is that of both."""
+    one, other = root_of(trees, a), root_of(trees, b)
+    trees[max(one, other)] = min(one, other)
 
-    In a bucket of up to `max_leaders` documents every two are compared, unless pairs before connect them. In a larger
-    one each is compared with leaders only: the first document, the first that is not linked to it, and so on up to
-    `max_leaders`; so the work grows with the bucket, not with its square.
+
+@njit(nogil=True, cache=True)
+def _link_bucket(members, shingles, starts, threshold, max_leaders, slots, stamp, trees):
+    """Joins the trees of those documents of one bucket that are alike; see `link`. Returns table and last stamp."""
+    # In a small bucket, whatever joined two documents before spares comparing them. In a large one only this bucket
+    # may decide who leads, or it would matter which bucket comes first.
+    is_small = len(members) <= max_leaders
+    own = trees if is_small else np.arange(len(members))
+    nodes = members if is_small else np.arange(len(members))
+    has_led = np.zeros(len(members), np.bool_)
+    num_leaders = 0
+    for one in range(len(members)):
+        if num_leaders == max_leaders:
+            break
+        if not is_small and root_of(own, one) != one:
+            continue
+        has_led[one] = True
+        num_leaders += 1
+        start, end = starts[members[one]], starts[members[one] + 1]
+        is_filled = False
+        mask = np.uint64(0)
+        for two in range(len(members)):
+            if has_led[two] or root_of(own, nodes[two]) == root_of(own, nodes[one]):
+                continue
+            if not is_filled:
+                if len(slots) < 4 * (end - start):  # the power of two that `_fill` takes is below that
+                    slots = np.zeros(8 * (end - start), np.uint64)
+                    stamp = np.uint64(0)
+                stamp += np.uint64(1)
+                mask = _fill(shingles, start, end, slots, stamp)
+                is_filled = True
+            other = members[two]
+            if _is_alike(end - start, shingles, starts[other], starts[other + 1], slots, stamp, mask, threshold):
+                _join(own, nodes[one], nodes[two])
+                if not is_small:
+                    _join(trees, members[one], other)
+    return slots, stamp
+
+
+@njit(nogil=True, cache=True)
+def link(buckets, bucket_starts, shingles, starts, threshold, max_leaders):
+    """Trees of documents that share buckets and are alike, or that such documents connect.
+
+    In a bucket of up to `max_leaders` documents every two are compared, unless they are in one tree already. In a
+    larger one each is compared with leaders only: the first document, the first that is not linked to it, and so on up
+    to `max_leaders`; so the work grows with the bucket, not with its square.
 
     Args:
-        buckets, starts: header positions of the documents of each bucket, in order [members] int64, and where each
-            bucket starts [buckets + 1].
-        packed: what `pack` made.
-        threshold: least Jaccard similarity of a pair.
+        buckets, bucket_starts: documents of each bucket, in order [members] int64, and where each bucket starts
+            [buckets + 1].
+        shingles, starts: as `distinct_shingles` gives them.
+        threshold: least Jaccard similarity of two that are alike.
 
     Returns:
-        header positions [pairs, 2] int64.
+        the root of each document's tree [documents] int64, itself where it stands alone.
     """
-    pairs = np.empty((len(buckets), 2), np.int64)
-    num_pairs = 0
+    trees = np.arange(len(starts) - 1)
     slots = np.zeros(1 << 12, np.uint64)
     stamp = np.uint64(0)
-    for bucket in range(len(starts) - 1):
-        members = buckets[starts[bucket] : starts[bucket + 1]]
-        found, slots, stamp = _link_bucket(members, packed, threshold, max_leaders, slots, stamp, pairs[num_pairs:])
-        num_pairs += found
-    return pairs[:num_pairs]
+    for bucket in range(len(bucket_starts) - 1):
+        members = buckets[bucket_starts[bucket] : bucket_starts[bucket + 1]]
+        if not _is_one_tree(members, trees):
+            slots, stamp = _link_bucket(members, shingles, starts, threshold, max_leaders, slots, stamp, trees)
+    return roots(trees)

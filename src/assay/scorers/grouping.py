@@ -5,7 +5,7 @@ well-mixed hash; records go to partitions by that hash, so that equal keys meet 
 is equal. From there two ways lead to numbers:
 
 - `Matching`: every record gets a *verdict*, which goes back to the part and place it came from;
-- `Linking`: pairs of documents come out, and what they connect is a cluster.
+- `Linking`: documents that share a key meet, are compared, and what the pairs connect is a cluster.
 
 Nothing depends on the order of documents: where one of several must be taken, it is that of the least *order*, a hash
 of the document's id.
@@ -61,30 +61,32 @@ class Matching(Grouping):
 
 
 class Linking(Grouping):
-    """A grouping that compares documents in pairs and takes what the pairs connect for one cluster."""
+    """A grouping that compares documents in pairs and takes what the pairs connect for one cluster.
+
+    Documents that share a key are *candidates*; what candidates connect is brought together, and compared there.
+    """
+
+    @property
+    @abstractmethod
+    def num_keys(self) -> int:
+        """How many keys `sketch` gives each document."""
 
     @abstractmethod
-    def sketch(self, batch: pa.RecordBatch, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def sketch(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Keys of a batch of documents, and what is compared.
 
-        Args:
-            order: of each document [documents] uint64.
-
         Returns:
-            keys uint64 [documents, keys]; the documents as `link` compares them, packed, uint32; where each starts in
-            that [documents] int64, -1 where there is nothing to compare.
+            keys uint64 [documents, num_keys]; features uint32 of all documents, one after the other; where each
+            document's start [documents + 1] int64. A document without features has nothing to compare.
         """
 
     @abstractmethod
-    def most_words(self, num_documents: int, num_bytes: int) -> int:
-        """The most 32-bit words that `sketch` packs so many documents of so much text into."""
-
-    @abstractmethod
-    def link(self, records: np.ndarray, packed: np.ndarray) -> np.ndarray:
-        """Pairs of alike documents [pairs, 2] int64, by where they start in `packed`.
+    def link(self, keys: np.ndarray, order: np.ndarray, features: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """Which documents belong together: a number for each that those of one cluster share [documents] int64.
 
         Args:
-            records: key and document [records, 2] uint64, of one partition. packed: all documents of the corpus.
+            order: of each document [documents] uint64. keys, features, starts: as `sketch` gives them. With a document
+                come all that share a key with it.
         """
 
 

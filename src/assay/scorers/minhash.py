@@ -33,9 +33,9 @@ import pyarrow as pa
 
 from assay.errors import InvalidParameterError, check, check_integer, check_number
 from assay.kernels.arrow import utf8
-from assay.kernels.grouping import equal_keys
+from assay.kernels.grouping import by_partition, equal_keys
 from assay.kernels.hashing import GOLDEN, mix64_array
-from assay.kernels.minhash import HEADER, band_keys, distinct_shingles, link, orders, pack, signatures
+from assay.kernels.minhash import band_keys, distinct_shingles, link, signatures
 from assay.kernels.unicode import tables
 from assay.kernels.words import word_windows
 from assay.scorers.base import Column
@@ -107,32 +107,28 @@ class MinHash(Linking):
     def expected_records(self, num_documents: int, num_bytes: int) -> int:
         return num_documents * self.shape()[0]
 
-    def most_words(self, num_documents: int, num_bytes: int) -> int:
-        # A word takes a byte, and one to part it from the next; there are no more shingles than words.
-        return num_documents * HEADER + (num_bytes + num_documents) // 2
+    @property
+    def num_keys(self) -> int:
+        return self.shape()[0]
 
-    def sketch(self, batch: pa.RecordBatch, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def sketch(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         text = utf8(batch.column("text"))
         bands, rows = self.shape()
-        keys, packed, places = [np.empty((0, bands), np.uint64)], [np.empty(0, np.uint32)], [np.empty(0, np.int64)]
-        position = 0
+        keys, features, starts = [np.empty((0, bands), np.uint64)], [np.empty(0, np.uint32)], [np.zeros(1, np.int64)]
         for first, end in _slices(text.offsets):
-            hashes, starts = word_windows(text.data, text.offsets[first : end + 1], self.ngrams, tables())
-            shingles, starts = distinct_shingles(hashes, starts)
-            keys.append(band_keys(signatures(shingles, starts, *_permutations(bands * rows)), bands, rows))
-            some, at = pack(shingles, starts, order[first:end])
-            places.append(np.where(at < 0, at, at + position))
-            packed.append(some)
-            position += len(some)
-        return np.concatenate(keys), np.concatenate(packed), np.concatenate(places)
+            hashes, ends = word_windows(text.data, text.offsets[first : end + 1], self.ngrams, tables())
+            shingles, ends = distinct_shingles(hashes, ends)
+            keys.append(band_keys(signatures(shingles, ends, *_permutations(bands * rows)), bands, rows))
+            features.append(shingles)
+            starts.append(ends[1:] + starts[-1][-1])
+        return np.concatenate(keys), np.concatenate(features), np.concatenate(starts)
 
-    def link(self, records: np.ndarray, packed: np.ndarray) -> np.ndarray:
-        groups, num_groups = equal_keys(records, 1)
-        is_shared = np.bincount(groups, minlength=num_groups)[groups] > 1
-        documents, groups = records[is_shared, 1].astype(np.int64), groups[is_shared]
-        by_bucket = np.lexsort((documents, orders(packed, documents), groups))
-        starts = np.concatenate(([0], np.flatnonzero(np.diff(groups[by_bucket])) + 1, [len(groups)]))
-        return link(documents[by_bucket], starts, packed, float(self.threshold), MAX_LEADERS)
+    def link(self, keys: np.ndarray, order: np.ndarray, features: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        ranked = np.argsort(order, kind="stable")
+        groups, num_groups = equal_keys(keys[ranked].reshape(-1, 1), 1)
+        by_bucket, bucket_starts = by_partition(groups, num_groups)
+        members = np.repeat(ranked, keys.shape[1])[by_bucket]
+        return link(members, bucket_starts, features, starts, float(self.threshold), MAX_LEADERS)
 
 
 def found_with_probability(similarity: float, bands: int, rows: int) -> float:
