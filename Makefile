@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo install check test bench docs fix clean
+.PHONY: demo install check test cluster-test bench docs fix clean
 
 demo: $(VENV)/.base
 	$(BIN)/assay demo
@@ -17,6 +17,9 @@ check: $(VENV)/.dev
 
 test: $(VENV)/.dev
 	$(BIN)/pytest
+
+cluster-test: $(VENV)/.ray
+	$(BIN)/python -m tests.cluster tests/corpus tests/api tests/contracts tests/refiners tests/test_faults.py
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.run
@@ -47,6 +50,11 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/.python
 	@echo "Installing Assay and what its tests need ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@touch $@ $(VENV)/.base
+
+$(VENV)/.ray: $(VENV)/.dev
+	@echo "Installing Ray ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[ray]"
+	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
 	@echo "Installing what benchmarks compare with ..."

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from numba.core.caching import IndexDataCacheFile
+
 import assay.kernels
 
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); import assay_kernels.outer as o; print(o.outer(1))"
@@ -26,3 +28,33 @@ def test_a_kernel_that_calls_into_a_changed_file_is_compiled_anew(tmp_path: Path
             [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, timeout=120
         )
         assert done.stdout.strip() == str(1 + number), done.stderr
+
+
+SAVES = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import assay_kernels
+from numba.core.caching import IndexDataCacheFile
+
+folder, who = sys.argv[1:]
+Path(folder, "ready-" + who).touch()
+while not Path(folder, "go").exists():
+    pass
+for k in range(40):
+    IndexDataCacheFile(folder, "kernel", "stamp").save((who, k), f"code of {who} {k}")
+"""
+
+
+def test_processes_that_fill_the_cache_at_once_load_their_own_code(tmp_path: Path) -> None:
+    (tmp_path / "assay_kernels").mkdir()
+    shutil.copy(Path(assay.kernels.__file__), tmp_path / "assay_kernels" / "__init__.py")
+    everyone = "abcd"
+    processes = [subprocess.Popen([sys.executable, "-c", SAVES, str(tmp_path), who]) for who in everyone]
+    while len(list(tmp_path.glob("ready-*"))) < len(everyone):
+        assert all(process.poll() is None for process in processes)
+    (tmp_path / "go").touch()
+    assert [process.wait(timeout=120) for process in processes] == [0] * len(everyone)
+    cache = IndexDataCacheFile(str(tmp_path), "kernel", "stamp")
+    keys = [(who, k) for who in everyone for k in range(40)]
+    assert [cache.load(key) for key in keys] == [f"code of {who} {k}" for who, k in keys]

@@ -11,7 +11,7 @@ import pyarrow as pa
 from assay.api.dropped import funnels, sources
 from assay.api.selecting import Question, id_hashes
 from assay.api.staging import Evidence, Stage
-from assay.artifacts.kinds import Corpus, Selection
+from assay.artifacts.kinds import Corpus, Scores, Selection
 from assay.corpus.engine import map_parts
 from assay.selection.noise import keyed_hashes, uniforms
 
@@ -83,14 +83,20 @@ def costs(stage: Stage, evidence: Evidence, selections: Mapping[str, Selection])
 def overlapping_documents(stage: Stage) -> dict[str, int]:
     """Documents of the pool that share a run of words with each target and held-out set, and with any."""
     counts: Counter[str] = Counter()
-    for part in range(stage.overlap.num_parts):
-        table = stage.overlap.table(part)
-        for name in stage.overlap.column_names:
-            if name != "overlap.share":
-                counts[name.removeprefix("overlap.ngrams").removeprefix(".") or "any"] += int(
-                    np.count_nonzero(table[name].fill_null(0).to_numpy())
-                )
+    for found in map_parts(partial(_overlapping, stage.overlap), range(stage.overlap.num_parts)):
+        counts.update(found)
     return dict(counts)
+
+
+def _overlapping(overlap: Scores, part: int) -> dict[str, int]:
+    table = overlap.table(part)
+    return {
+        name.removeprefix("overlap.ngrams").removeprefix(".") or "any": int(
+            np.count_nonzero(table[name].fill_null(0).to_numpy())
+        )
+        for name in overlap.column_names
+        if name != "overlap.share"
+    }
 
 
 def _look(question: Question, selection: Selection, part: int) -> dict[str, Any]:

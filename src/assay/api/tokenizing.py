@@ -13,6 +13,7 @@ from assay.api.selecting import id_hashes
 from assay.artifacts.kinds import Corpus, Tokens, check_corpus
 from assay.artifacts.storage import Location
 from assay.artifacts.workspace import Workspace
+from assay.corpus.engine import map_parts
 from assay.models.tokenizer import BPE
 from assay.progress import step
 from assay.selection.noise import keyed_hashes, uniforms
@@ -91,14 +92,19 @@ def _tokenizer(corpus: Corpus, vocab_size: int, workspace: Workspace) -> tuple[L
 
 def _sample(corpus: Corpus) -> Iterator[str]:
     share = min(1.0, SAMPLE_BYTES / max(1, corpus.num_bytes))
-    for part in range(corpus.num_parts):
-        chosen = uniforms(keyed_hashes(id_hashes(corpus, part), 0, "tokenizer")) < share
-        first = 0
-        for batch in corpus.batches(part, ["text"]):
-            rows = np.flatnonzero(chosen[first : first + len(batch)])
-            first += len(batch)
-            for text in batch.column("text").take(pa.array(rows)).to_pylist():
-                yield text[:_MAX_SAMPLE_CHARACTERS]
+    for texts in map_parts(partial(_sample_of_part, corpus, share), range(corpus.num_parts)):
+        yield from texts
+
+
+def _sample_of_part(corpus: Corpus, share: float, part: int) -> list[str]:
+    chosen = uniforms(keyed_hashes(id_hashes(corpus, part), 0, "tokenizer")) < share
+    texts: list[str] = []
+    first = 0
+    for batch in corpus.batches(part, ["text"]) if chosen.any() else ():
+        rows = np.flatnonzero(chosen[first : first + len(batch)])
+        first += len(batch)
+        texts += [text[:_MAX_SAMPLE_CHARACTERS] for text in batch.column("text").take(pa.array(rows)).to_pylist()]
+    return texts
 
 
 def _tokenize_part(corpus: Corpus, bpe: BPE, part: int) -> tuple[pa.Table, dict[str, Any]]:

@@ -143,14 +143,3 @@ def _common_type(a: pa.DataType, b: pa.DataType) -> pa.DataType:
         return pa.string() if pa.uint64() in (a, b) else pa.int64()
     numbers = (pa.types.is_integer, pa.types.is_floating)
     return pa.float64() if all(any(is_kind(t) for is_kind in numbers) for t in (a, b)) else pa.string()
-
-
-def duplicate_rows(hashes: list[np.ndarray]) -> list[np.ndarray]:
-    """Per part, the rows whose hash came before, in an earlier part or earlier in the same one."""
-    sizes = np.array([len(h) for h in hashes])
-    everything = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
-    order = np.argsort(everything, kind="stable")
-    repeated = np.zeros(len(everything), np.bool_)
-    repeated[order[1:]] = everything[order[1:]] == everything[order[:-1]]
-    starts = np.concatenate(([0], np.cumsum(sizes)))
-    return [np.flatnonzero(repeated[starts[k] : starts[k + 1]]) for k in range(len(sizes))]

@@ -22,10 +22,9 @@ from assay.corpus.engine import map_parts
 from assay.corpus.extraction import DEFAULT_EXTRACTOR, EXTRACTORS, extractor_versions
 from assay.corpus.extraction import VERSION as EXTRACTION_VERSION
 from assay.corpus.failures import Failure, check_failed_share, describe, read_failures, write_failures
-from assay.corpus.parts import duplicate_rows, line_of, renamed, unify_schemas
+from assay.corpus.ids import doubled_rows
+from assay.corpus.parts import line_of, renamed, unify_schemas
 from assay.errors import InputError, SchemaError, check, check_choice, check_number
-from assay.kernels.arrow import utf8
-from assay.kernels.hashing import hash_strings
 from assay.progress import note, step
 
 VERSION = 1
@@ -306,11 +305,8 @@ def _read_source(read: Callable[..., dict[str, Any]], folder: Location, item: tu
 def _set_duplicates_aside(draft: Draft, parts: list[dict[str, Any]], schema: dict[str, str]) -> int:
     """Skips documents whose id came before, keeping a record in failed/; returns how many."""
     corpus = Corpus(draft.folder, _provisional(draft, parts, schema))
-    duplicates = duplicate_rows(list(map_parts(partial(_id_hashes, corpus), range(len(parts)))))
     failures: list[Failure] = []
-    for k, rows in enumerate(duplicates):
-        if not len(rows):
-            continue
+    for k, rows in doubled_rows(corpus).items():
         at_byte = "lines" not in parts[k] and "first_row" not in parts[k]  # a part of a WARC file
         columns = ["id", "text", "offset"] if at_byte else ["id", "text"]
         repeated = corpus.table(k, columns).take(pa.array(rows))
@@ -338,12 +334,6 @@ def _provisional(draft: Draft, parts: list[dict[str, Any]], schema: dict[str, st
         schema=schema,
         parts=parts,
     )
-
-
-def _id_hashes(corpus: Corpus, part: int) -> np.ndarray:
-    ids = [utf8(batch.column("id")) for batch in corpus.batches(part, ["id"])]
-    hashes = [hash_strings(column.data, column.offsets) for column in ids]
-    return np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
 
 
 def _check_text_column(draft: Draft, failed: Counter[str], num_documents: int) -> None:
