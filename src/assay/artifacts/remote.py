@@ -10,12 +10,14 @@ import errno
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from fnmatch import translate
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -23,14 +25,18 @@ from pyarrow import fs
 
 from assay.errors import InvalidParameterError, MissingExtraError, StorageError, did_you_mean
 
+T = TypeVar("T")
 SCHEMES = ("s3", "gs", "hf")
-_ATTEMPTS = 10  # waits of 25 ms to 13 s, doubled each time: a store that is back within 20 s is not noticed
+_ATTEMPTS = 10
+_FIRST_WAIT_S = 0.025  # doubled each time, as the client does: a store that is out for 20 s is not noticed
+_GCS_TIME_LIMIT = timedelta(seconds=25)
 _CONNECT_TIMEOUT_S = 5
 _BUFFER_BYTES = 8 << 20  # one request each, where a file is read from its start to its end
 # Any scheme with its two slashes; ours also with one, which is what pathlib leaves of them.
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+(?=://)|s3|gs|hf):/+(.*)", re.DOTALL)
 _GLOB = set("*?[")
 _REFUSED = re.compile("ACCESS_DENIED|ACCESS_KEY|SIGNATURE|EXPIRED|TOKEN|HTTP status 40[13]|PERMISSION|UNAUTH", re.I)
+_MIN_SECRET = 8  # characters
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "HF_TOKEN")
 _ENVIRONMENT = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", *_SECRETS),
@@ -279,7 +285,10 @@ def sizes_of(paths: Iterable[RemotePath]) -> list[int | None]:
 
 
 class _Object(io.RawIOBase):
-    """An object opened for reading at any place; what goes wrong is said of its address."""
+    """An object opened for reading at any place; what goes wrong is said of its address.
+
+    Reads are tried again here, too: the client gives up where fewer bytes are asked for than an error message has.
+    """
 
     def __init__(self, path: RemotePath, file: pa.NativeFile):
         self._path, self._file = path, file
@@ -291,12 +300,10 @@ class _Object(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        with _told(self._path, "read"):
-            return self._file.read(None if size is None or size < 0 else size)
+        return self._again_and_again(lambda: self._file.read(None if size is None or size < 0 else size))
 
     def readinto(self, buffer: Any) -> int:
-        with _told(self._path, "read"):
-            return self._file.readinto(buffer)
+        return self._again_and_again(lambda: self._file.readinto(buffer))
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return self._file.seek(offset, whence)
@@ -307,6 +314,21 @@ class _Object(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+    def _again_and_again(self, read: Callable[[], T]) -> T:
+        position = self._file.tell()
+        for attempt in range(_ATTEMPTS):
+            try:
+                with _told(self._path, "read"):
+                    return read()
+            except StorageError:
+                if _stat(self._path._info()) is None:  # raises where the store is out or refuses
+                    raise _missing(self._path) from None
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(_FIRST_WAIT_S * 2**attempt)
+                self._file.seek(position)
+        raise AssertionError
 
 
 def _stat(info: fs.FileInfo) -> Stat | None:
@@ -339,7 +361,8 @@ def _connect(scheme: str, environment: tuple[str | None, ...]) -> Any:
     values = dict(zip(_ENVIRONMENT[scheme], environment, strict=True))
     if scheme == "gs":
         host = values["STORAGE_EMULATOR_HOST"]
-        return fs.GcsFileSystem(anonymous=True, **_endpoint(host)) if host else fs.GcsFileSystem()
+        options = {"anonymous": True, **_endpoint(host)} if host else {}
+        return fs.GcsFileSystem(retry_time_limit=_GCS_TIME_LIMIT, **options)
     if scheme == "hf":
         return fs.PyFileSystem(fs.FSSpecHandler(_hub()))
     endpoint = values["AWS_ENDPOINT_URL_S3"] or values["AWS_ENDPOINT_URL"]
@@ -414,5 +437,5 @@ def _no_bucket(path: RemotePath) -> str:
 
 def _without_secrets(text: str) -> str:
     for value in (os.environ.get(name) for name in _SECRETS):
-        text = text.replace(value, "***") if value else text
+        text = text.replace(value, "***") if value and len(value) >= _MIN_SECRET else text
     return text
