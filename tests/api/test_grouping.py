@@ -66,7 +66,7 @@ def test_kills_and_a_rerun_give_the_same_bytes(
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert len(expected[0]) == 24 and scores(tmp_path) == expected[0]
-    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".tmp", ".npy", ".u32", ".u64")]
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".tmp", ".npy", ".u32", ".rows", ".starts")]
 
 
 @pytest.mark.slow
@@ -85,15 +85,15 @@ def test_one_who_comes_late_finds_what_the_other_made(
     from assay.api import grouping
 
     corpus = assay.read(str(folder / "f0*.jsonl"), id="id", workspace=tmp_path)
-    real = grouping._write_pairs
+    real = grouping._send_clusters
     others: list[assay.Scores] = []
 
     def overtaken(*arguments: object) -> None:
         if not others:
-            monkeypatch.setattr(grouping, "_write_pairs", real)
+            monkeypatch.setattr(grouping, "_send_clusters", real)
             others.append(assay.score(corpus, "minhash", workspace=tmp_path))
         real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(grouping, "_write_pairs", overtaken)
+    monkeypatch.setattr(grouping, "_send_clusters", overtaken)
     mine = assay.score(corpus, "minhash", workspace=tmp_path)
     assert mine == others[0] and mine.manifest == others[0].manifest

@@ -1,27 +1,27 @@
 """Grouping of records against dictionaries and sets."""
 
-from collections import defaultdict
-
 import numpy as np
 import pytest
 
-from assay.kernels.grouping import by_partition, connect, equal_keys, least_in_group, roots, take_records
+from assay.kernels.grouping import by_partition, equal_keys, least_in_group, partition_of, take_records
 
 
 @pytest.mark.parametrize("num_partitions", [1, 2, 7, 4096])
 def test_partitions_are_complete_stable_and_by_key(num_partitions: int) -> None:
     keys = np.random.default_rng(0).integers(0, 1 << 64, (5000, 2), np.uint64)
     keys[:500, 0], keys[500:1000, 0] = 0, (1 << 64) - 1
-    order, starts = by_partition(keys, num_partitions)
+    partitions = partition_of(keys[:, 0], num_partitions)
+    order, starts = by_partition(partitions, num_partitions)
     assert sorted(order.tolist()) == list(range(5000)) and starts[0] == 0 and starts[-1] == 5000
     expected = [(int(key) >> 32) * num_partitions >> 32 for key in keys[:, 0]]
+    assert partitions.tolist() == expected
     for p in range(num_partitions):
         assert order[starts[p] : starts[p + 1]].tolist() == [i for i in range(5000) if expected[i] == p]
     assert take_records(keys, order).tolist() == keys[order].tolist()
 
 
 def test_no_records_are_no_trouble() -> None:
-    order, starts = by_partition(np.empty((0, 3), np.uint64), 4)
+    order, starts = by_partition(np.empty(0, np.int64), 4)
     assert len(order) == 0 and starts.tolist() == [0] * 5
     groups, num_groups = equal_keys(np.empty((0, 3), np.uint64), 2)
     assert len(groups) == num_groups == 0
@@ -43,24 +43,3 @@ def test_the_least_of_a_group_is_the_first_of_equals() -> None:
     groups = np.array([0, 1, 0, 2, 1, 0], np.int32)
     order = np.array([5, 9, 3, 1 << 63, 9, 3], np.uint64)
     assert least_in_group(groups, 4, order).tolist() == [2, 1, 3, -1]
-
-
-def test_trees_are_the_components_of_the_pairs() -> None:
-    rng = np.random.default_rng(4)
-    a, b = rng.integers(0, 300, (2, 220))
-    parents = np.arange(300)
-    connect(parents, a[:100], b[:100])
-    connect(parents, a[100:], b[100:])
-    neighbours = defaultdict(set)
-    for one, other in zip(a.tolist(), b.tolist(), strict=True):
-        neighbours[one].add(other)
-        neighbours[other].add(one)
-    expected = np.full(300, -1)
-    for node in range(300):
-        waiting = [node] if expected[node] < 0 else []
-        while waiting:
-            reached = waiting.pop()
-            if expected[reached] < 0:
-                expected[reached] = node
-                waiting += neighbours[reached]
-    assert roots(parents).tolist() == expected.tolist()

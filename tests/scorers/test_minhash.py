@@ -11,7 +11,7 @@ import assay
 from assay.artifacts.kinds import Corpus
 from assay.errors import InvalidParameterError
 from assay.kernels.arrow import utf8
-from assay.kernels.minhash import distinct_shingles, link, pack, signatures
+from assay.kernels.minhash import distinct_shingles, link, signatures
 from assay.kernels.unicode import tables
 from assay.kernels.words import word_windows
 from assay.scorers.minhash import MAX_LEADERS, MinHash, _permutations, found_with_probability
@@ -44,7 +44,7 @@ def planted(num_pairs: int, seed: int) -> tuple[list[str], list[float]]:
 def candidates(scorer: MinHash, texts: list[str]) -> Pairs:
     """Pairs of texts that share a band."""
     rows = pa.RecordBatch.from_arrays([pa.array(texts)], names=["text"])
-    keys, _, _ = scorer.sketch(rows, np.arange(len(texts), dtype=np.uint64))
+    keys, _, _ = scorer.sketch(rows)
     buckets: dict[int, list[int]] = {}
     for row, key in zip(*np.divmod(np.arange(keys.size), keys.shape[1]), strict=True):
         buckets.setdefault(int(keys[row, key]), []).append(int(row))
@@ -106,12 +106,11 @@ def test_recall_and_precision_against_brute_force(make_corpus: Callable[..., Cor
 
 
 def linked(texts: list[str], threshold: float, order: np.ndarray, max_leaders: int = MAX_LEADERS) -> list[set[int]]:
-    """Components of one bucket that holds all texts."""
+    """Trees of one bucket that holds all texts."""
     text = utf8(pa.array(texts))
-    packed, places = pack(*distinct_shingles(*word_windows(text.data, text.offsets, 2, tables())), order)
-    members = places[np.argsort(order)]
-    pairs = link(members, np.array([0, len(members)]), packed, threshold, max_leaders)
-    return components(len(texts), {tuple(np.searchsorted(places, pair)) for pair in pairs})
+    sets = distinct_shingles(*word_windows(text.data, text.offsets, 2, tables()))
+    roots = link(np.argsort(order), np.array([0, len(texts)]), *sets, threshold, max_leaders)
+    return sorted(({k for k in range(len(texts)) if roots[k] == root} for root in set(roots.tolist())), key=min)
 
 
 def components(num: int, pairs: set[tuple[int, ...]]) -> list[set[int]]:

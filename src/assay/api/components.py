@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from assay.api.exchange import Exchange, partition_of
+from assay.api.exchange import Exchange
 from assay.artifacts.manifest import atomic_path
 from assay.corpus.engine import map_parts
-from assay.kernels.grouping import large_star, least_neighbours, small_star
+from assay.kernels.grouping import large_star, least_neighbours, partition_of, small_star
 
 
 def edges_from(folder: Path, num_sources: int, num_partitions: int) -> Exchange:

@@ -82,8 +82,3 @@ class Exchange(NamedTuple):
 
     def _starts(self, source: int) -> Path:
         return self.folder / f"{self.name}-{source:05d}.starts"
-
-
-def partition_of(keys: np.ndarray, num_partitions: int) -> np.ndarray:
-    """Partition of each well-mixed key [keys]: its high half scaled to [0, num_partitions)."""
-    return ((keys >> np.uint64(32)) * np.uint64(num_partitions) >> np.uint64(32)).astype(np.int64)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from assay.api.build import build_parts, log_seconds, part_bytes, read_seconds
 from assay.api.components import components_in, edges_from, find_components
-from assay.api.exchange import Exchange, partition_of
+from assay.api.exchange import Exchange
 from assay.api.isolating import PART, SCORER_FAILED, Quarantine, conclude, known_rows, without_text
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.manifest import Manifest, atomic_path
@@ -27,7 +27,7 @@ from assay.artifacts.workspace import Draft, make_folder
 from assay.corpus.engine import map_parts
 from assay.corpus.failures import copy_failures
 from assay.kernels.arrow import masked, utf8
-from assay.kernels.grouping import by_partition, distinct, equal_keys, least_in_group
+from assay.kernels.grouping import by_partition, distinct, equal_keys, least_in_group, partition_of
 from assay.kernels.hashing import hash_strings, mix64_array, unmix64_array
 from assay.kernels.ragged import take_runs
 from assay.progress import step

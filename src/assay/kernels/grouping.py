@@ -4,6 +4,11 @@ import numpy as np
 from numba import njit
 
 
+def partition_of(keys, num_partitions):
+    """Partition of each well-mixed key [keys]: its high half scaled to [0, num_partitions), which is below 2^32."""
+    return ((keys >> np.uint64(32)) * np.uint64(num_partitions) >> np.uint64(32)).astype(np.int64)
+
+
 @njit(nogil=True, cache=True)
 def by_partition(partitions, num_partitions):
     """An order of records in which partitions follow each other, stable within one.
