@@ -15,7 +15,7 @@ LADDER = [
     ["artifacts"],
     ["kernels"],
     ["progress"],
-    ["errors"],
+    ["errors", "terminal"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(LADDER) for room in rooms}
 ENGINE = {"daft", "ray"}

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from assay import progress
 from assay.errors import AssayError, InvalidParameterError
+from assay.terminal import console
 
 app = typer.Typer(
     help="Finds out what training data is worth: scores, selections, matched proxies, and evidence with error bars.",
@@ -26,8 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-_out = Console(highlight=False)
-_error = Console(stderr=True, highlight=False)
+_out = console()
+_error = console(stderr=True)
 
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
 ArmName = Annotated[str | None, typer.Option("--arm", help="One arm of the recipe.", show_default=False)]
@@ -95,7 +95,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
             if known is None:
                 raise
             message = known
-        _error.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
+        _error.print(Text.assemble(("Error:", "bold red"), " ", message), soft_wrap=True)
         raise typer.Exit(1)
 
     return run
@@ -111,7 +111,7 @@ def demo(
     from assay.comparison.table import table
     from assay.demo import RECIPE, run_demo
 
-    _out.print("[bold]Which text of this Python installation teaches a model to write documentation?[/]\n")
+    _out.print("Which text of this Python installation teaches a model to write documentation?\n", style="bold")
     comparison = run_demo(folder)
     _out.print(table(comparison.content))
     _out.print(f"\nRecipe  {folder / RECIPE}\nReport  {folder / 'report.html'}", soft_wrap=True)
@@ -238,7 +238,7 @@ def calibrate(
     anchor = None if english is None else read(english, text=text, workspace=space)
     found = run_calibrate(corpus, english=anchor, tail=tail, workspace=space)
     found.save(to)
-    _out.print(str(found), markup=False, soft_wrap=True)
+    _out.print(str(found), soft_wrap=True)
     _out.print(f"\nWrote {to}. A recipe uses it by\n    calibration: {to}", soft_wrap=True)
 
 

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-_console = Console(stderr=True, highlight=False)
+from assay.terminal import console
+
+_console = console(stderr=True)
 _verbose = sys.stderr.isatty()
 
 
@@ -39,7 +40,7 @@ def step(what: str, total: float, unit: str = "bytes") -> Iterator[Callable[[flo
         return
     start = time.perf_counter()
     columns = (
-        TextColumn("  {task.description}"),
+        TextColumn("  {task.description}", markup=False),
         BarColumn(bar_width=30),
         TextColumn("{task.percentage:>3.0f} %"),
         _Rate(),
@@ -50,13 +51,14 @@ def step(what: str, total: float, unit: str = "bytes") -> Iterator[Callable[[flo
         yield lambda amount: bar.advance(task, amount)
     seconds = time.perf_counter() - start
     rate = f", {_amount(total / seconds, unit)}/s" if seconds > 0.05 and total else ""
-    _console.print(f"  [green]✓[/] {what}  [dim]{_amount(total, unit)} in {seconds:.1f} s{rate}[/]")
+    done = f"{_amount(total, unit)} in {seconds:.1f} s{rate}"
+    _console.print(Text.assemble("  ", ("✓", "green"), f" {what}  ", (done, "dim")))
 
 
 def note(text: str) -> None:
     """One line for the person who waits; nothing when progress is off."""
     if _verbose:
-        _console.print(f"  {text}", style="dim", markup=False)
+        _console.print(f"  {text}", style="dim")
 
 
 def _amount(amount: float, unit: str) -> str:

@@ -168,9 +168,9 @@ class PoisonedExact(Exact):
 
 @dataclass(frozen=True, kw_only=True)
 class PoisonedMinHash(MinHash):
-    def sketch(self, batch: pa.RecordBatch, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def sketch(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         taste(batch)
-        return super().sketch(batch, order)
+        return super().sketch(batch)
 
 
 @pytest.mark.parametrize("method", [PoisonedExact(), PoisonedMinHash()])

@@ -360,5 +360,5 @@ def test_parquet_that_changes_after_it_was_read_is_noticed(tmp_path: Path, works
     with pytest.raises(InputError, match="pool.parquet has changed since 'pool' was read. Restore it, or read"):
         assay.score(corpus, "length", workspace=workspace)
     path.unlink()
-    with pytest.raises(InputError, match="has changed since"):
+    with pytest.raises(InputError, match="pool.parquet is gone. Restore it, or read"):
         corpus.table(0, ["id"])

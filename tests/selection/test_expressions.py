@@ -208,6 +208,8 @@ def test_columns_are_the_ones_it_reads() -> None:
         ("case when ok then 1 end", "which is not supported"),
         ("cast(f as int)", "which is not supported"),
         ("f = 1; drop table x", "which is not supported"),
+        ("f;;", "which is not supported"),
+        ("f > 2E", "uses '2E', which is no number"),
         ("f || 'x'", "which is not supported"),
         ("sum(f)", "which is not supported"),
         ("*", "which is not supported"),

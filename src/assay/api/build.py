@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from assay.artifacts.kinds import footer_hash
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import Location, atomic_path, open_arrow, open_parquet, sizes
 from assay.artifacts.workspace import Draft
@@ -41,7 +42,8 @@ def build_parts(
         the manifest's `parts`, the figures of each part (with `seconds` of core time added), and the schema.
     """
     paths = [draft.folder / f"part-{k:05d}{suffix}" for k in range(len(amounts))]
-    todo = [k for k, size in enumerate(sizes(draft.folder, [path.name for path in paths])) if not size]
+    there = sizes(draft.folder, [path.name for path in paths])
+    todo = [k for k, (path, size) in enumerate(zip(paths, there, strict=True)) if not size or not _is_whole(path)]
     with step(what, sum(amounts[k] for k in todo)) as advance:
         for k, _ in zip(todo, map_parts(partial(_make_part, make, paths), todo), strict=True):
             advance(amounts[k])
@@ -52,8 +54,24 @@ def build_parts(
     is_remote = isinstance(draft.folder, RemotePath)  # where each footer is a request, and they had better overlap
     for path, size, (schema, rows) in zip(paths, there, (map_parts if is_remote else map)(_footer, paths), strict=True):
         figures.append(json.loads(schema.metadata[_FIGURES]) | {"seconds": seconds.get(path.name, 0.0)})
-        entries.append({"file": path.name, "rows": rows, "bytes": size})
+        entry = {"file": path.name, "rows": rows, "bytes": size}
+        has_footer = path.suffix == _PARQUET and not is_remote  # of what it holds an object store has checksums
+        entries.append(entry | {"footer": footer_hash(path)} if has_footer else entry)
     return entries, figures, {field.name: str(field.type) for field in schema}
+
+
+def _is_whole(path: Location) -> bool:
+    """Whether a part that an earlier run left is whole, as an object always is; what was cut off since is deleted."""
+    if isinstance(path, RemotePath):
+        return True
+    try:
+        _footer(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        path.unlink()
+        return False
+    return True
 
 
 def part_bytes(parts: Sequence[dict[str, Any]]) -> list[int]:
@@ -70,7 +88,7 @@ def _make_part(make: Callable[[int], tuple[pa.Table, dict[str, Any]]], paths: li
             with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
                 writer.write_table(table)
         else:
-            pq.write_table(table, path, compression="zstd", compression_level=1)
+            pq.write_table(table, path, compression="zstd", compression_level=1, write_page_checksum=True)
         log_seconds(paths[part], time.thread_time() - started)
     return part
 

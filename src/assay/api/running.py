@@ -135,7 +135,7 @@ def run(bench: Bench, task: Task) -> Run:
         bits = bench.proxy.bits(stream, bench.test.queries, bench.test.starts)
         items = bench.test.items.append_column("bits", pa.array(bits))
         with atomic_path(draft.folder / _ITEMS) as path:
-            pq.write_table(items, path, compression="zstd")
+            pq.write_table(items, path, compression="zstd", write_page_checksum=True)
         manifest = draft.finish(
             schema={field.name: str(field.type) for field in items.schema},
             parts=[{"file": _ITEMS, "rows": len(items), "bytes": (draft.folder / _ITEMS).stat().st_size}],

@@ -156,7 +156,7 @@ def _stored(path: Location) -> State | None:
             return dict(stored)
     except FileNotFoundError:
         return None
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
         path.unlink()
         return None
 

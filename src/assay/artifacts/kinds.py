@@ -7,6 +7,7 @@ together needs no join.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
 
-from assay.artifacts.manifest import Manifest
+from assay.artifacts.manifest import Manifest, is_in_place
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import Location, location, open_arrow, open_parquet, read_parquet, within
 from assay.errors import ArtifactError, InputError, InvalidParameterError, SchemaError, check, did_you_mean
@@ -52,6 +53,42 @@ class Artifact:
     def part_path(self, part: int) -> Location:
         """The file of one part."""
         return within(self.folder, self.manifest.parts[part]["file"])
+
+    @contextmanager
+    def reading(self, part: int) -> Iterator[Location]:
+        """The file of one part, to be read in the block; where that fails it is said in one sentence.
+
+        A part of our own that is damaged is deleted, and with it what says that it is there, so that the next run makes
+        it again. A file that is read in place is left alone.
+
+        Raises:
+            InputError: a file that is read in place has changed, is damaged or gone.
+            ArtifactError: a part of our own is.
+        """
+        entry, path = self.manifest.parts[part], self.part_path(part)
+        is_source = is_in_place(entry)
+        kind = InputError if is_source else ArtifactError
+        way_out = (
+            "Restore it, or read the corpus again." if is_source else "Run the same command again: it is made anew."
+        )
+        try:
+            if "footer" in entry and (footer := footer_hash(path)) != entry["footer"]:
+                if not footer:
+                    raise FileNotFoundError
+                if is_source:
+                    raise InputError(f"{path} has changed since {self.name!r} was read. {way_out}")
+                raise pa.ArrowInvalid("its footer is not as it was written")
+            yield path
+        except FileNotFoundError:
+            raise kind(f"{path} is gone. {way_out}") from None
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno:
+                raise  # the disk's fault, not the file's
+            why = str(error).splitlines()[0]
+            if not is_source:
+                for file in (path, *self.folder.glob("*.json")):
+                    file.unlink(missing_ok=True)
+            raise kind(f"{path} is damaged ({why}). {way_out}") from error
 
     def facts(self) -> dict[str, str]:
         """What a person wants to know first, label to text; shown by `repr` and `assay show`."""
@@ -127,29 +164,25 @@ class Corpus(Artifact):
         rows_per_batch = max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES * entry["rows"] // max(1, entry["text_bytes"])))
         skip = np.array(entry.get("skip", []), np.int64)
         first = 0
-        self._require_unchanged(entry)
-        with open_parquet(self.part_path(part)) as file:
-            present = set(file.schema_arrow.names)
-            wanted = [s for s in stored.values() if s in present]
-            for batch in file.iter_batches(rows_per_batch, entry.get("row_groups"), wanted, use_threads=False):
-                result = pa.RecordBatch.from_arrays(
-                    [self._column(batch, name, stored[name], entry, first) for name in columns], names=list(columns)
-                )
-                inside = skip[(skip >= first) & (skip < first + len(result))] - first
-                first += len(result)
-                if len(inside):
-                    keep = np.ones(len(result), np.bool_)
-                    keep[inside] = False
-                    result = result.filter(pa.array(keep))
-                if len(result):
-                    yield result
-
-    def _require_unchanged(self, entry: dict[str, Any]) -> None:
-        """Raises InputError when a file that is read in place is another than it was: nothing would fit it."""
-        if "footer" in entry and footer_hash(location(entry["file"])) != entry["footer"]:
-            raise InputError(
-                f"{entry['file']} has changed since {self.name!r} was read. Restore it, or read the corpus again."
+        for batch in self._stored_batches(part, rows_per_batch, list(stored.values())):
+            result = pa.RecordBatch.from_arrays(
+                [self._column(batch, name, stored[name], entry, first) for name in columns], names=list(columns)
             )
+            inside = skip[(skip >= first) & (skip < first + len(result))] - first
+            first += len(result)
+            if len(inside):
+                keep = np.ones(len(result), np.bool_)
+                keep[inside] = False
+                result = result.filter(pa.array(keep))
+            if len(result):
+                yield result
+
+    def _stored_batches(self, part: int, rows_per_batch: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """All rows of one part, with those of the named columns that its file has."""
+        entry = self.manifest.parts[part]
+        with self.reading(part) as path, open_parquet(path) as file:
+            wanted = [name for name in columns if name in set(file.schema_arrow.names)]
+            yield from file.iter_batches(rows_per_batch, entry.get("row_groups"), wanted, use_threads=False)
 
     def table(self, part: int, columns: Sequence[str]) -> pa.Table:
         """The named columns of one part, whole; not meant for `text`."""
@@ -202,7 +235,8 @@ class _Columns(Artifact):
 
     def table(self, part: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Columns of one part."""
-        return read_parquet(self.part_path(part), columns)
+        with self.reading(part) as path:
+            return read_parquet(path, columns)
 
     def to_table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Columns of all parts, in corpus order; holds everything in memory."""
@@ -273,7 +307,7 @@ class Tokens(Artifact):
 
     def ids(self, part: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids of a part, one document after another [tokens] uint16, and where each starts [documents + 1] int64."""
-        with open_arrow(self.part_path(part)) as source:
+        with self.reading(part) as path, open_arrow(path) as source:
             column = pa.ipc.open_file(source).read_all()["tokens"].combine_chunks()
         if isinstance(column, pa.ChunkedArray):
             return np.empty(0, np.uint16), np.zeros(1, np.int64)

@@ -1,6 +1,7 @@
 """manifest.json: written last, so an artifact that has one is whole."""
 
 import glob
+import hashlib
 import json
 import os
 import platform
@@ -10,7 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from assay.artifacts.storage import Location, atomic_path, sizes, within
+from assay.artifacts.remote import is_address
+from assay.artifacts.storage import Location, atomic_path, location, sizes, within
 from assay.errors import ArtifactError
 
 MANIFEST = "manifest.json"
@@ -47,26 +49,33 @@ class Manifest:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def save(self, folder: Location, name: str = MANIFEST) -> None:
-        """Writes the manifest into `folder`, whole or not at all."""
+        """Writes the manifest into `folder`, whole or not at all, with a checksum of its content."""
+        content = asdict(self)
+        content["checksum"] = _checksum(content)
         with atomic_path(folder / name) as path:
-            path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Location) -> "Manifest":
         """Reads the manifest of a finished artifact or export.
 
         Raises:
-            ArtifactError: there is none (unfinished), it is not one of ours, or a part has another size than recorded.
+            ArtifactError: there is none (unfinished), it is not one of ours, it was changed or damaged since, or a part
+                lies elsewhere or has another size than recorded.
         """
         path = next((p for p in (folder / MANIFEST, folder / EXPORT_MANIFEST) if p.exists()), folder / MANIFEST)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             manifest = cls(**{f.name: content[f.name] for f in fields(cls)})
+            if content.get("checksum", _checksum(content)) != _checksum(content):
+                raise ValueError("its content does not have the checksum that it states")
+            for part in manifest.parts:
+                _check_place(part, manifest)
         except FileNotFoundError:
             raise ArtifactError(
                 f"{folder} has no {MANIFEST}: it is not an artifact, or was never finished. Run its command again."
             ) from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ArtifactError(
                 f"{path} is not a manifest of this version of Assay ({error}). Delete {folder}."
             ) from None
@@ -74,12 +83,37 @@ class Manifest:
         for part, size in zip(manifest.parts, sizes(folder, files), strict=True):
             if size != part["bytes"]:
                 file = within(folder, part["file"])
-                is_source = str(file) == part["file"]  # Parquet that is read in place
-                way_out = "Restore the file or read the corpus again" if is_source else f"Delete {folder}"
+                way_out = "Restore the file or read the corpus again" if is_in_place(part) else f"Delete {folder}"
                 raise ArtifactError(
                     f"{file} is missing or is not the {part['bytes']} bytes long that {path} says. {way_out}."
                 )
         return manifest
+
+
+def is_in_place(part: dict[str, Any]) -> bool:
+    """Whether a part of a corpus is a Parquet file that is read where it lies, and not a file of the artifact."""
+    return "row_groups" in part
+
+
+def _check_place(part: dict[str, Any], manifest: Manifest) -> None:
+    """Raises ValueError unless a part lies in its artifact's folder or, read in place, where reading found it."""
+    file = part["file"]
+    if is_in_place(part):
+        known = manifest.parameters["folder"]
+        is_right = manifest.kind == "corpus" and "footer" in part and str(location(file).parent) in known
+    else:
+        is_right = not is_address(file) and Path(file).name == file != ".." and "\0" not in file
+    if not is_right:
+        raise ValueError(f"the part {file!r} is not in its folder")
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    """Hash of a manifest, less the checksum itself and the seconds, which differ between reruns.
+
+    It tells damage, not forgery.
+    """
+    stated = json.loads(json.dumps({k: v for k, v in content.items() if k not in ("checksum", "seconds")}))
+    return hashlib.blake2b(json.dumps(stated, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def remove_abandoned(folder: Path, name: str | None = None) -> None:

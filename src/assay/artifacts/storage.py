@@ -107,14 +107,14 @@ def read_texts(paths: Sequence[Location]) -> list[str]:
 def open_parquet(path: Location) -> pq.ParquetFile:
     """A Parquet file opened for reading; of an object only the columns and row groups that are wanted are fetched."""
     if isinstance(path, Path):
-        return pq.ParquetFile(path)
-    return pq.ParquetFile(path.open(is_random=True), pre_buffer=True)
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    return pq.ParquetFile(path.open(is_random=True), pre_buffer=True, page_checksum_verification=True)
 
 
 def read_parquet(path: Location, columns: Sequence[str] | None) -> pa.Table:
     """Columns of a Parquet file, all of them where None are named."""
     source = path if isinstance(path, Path) else path.open(is_random=True)
-    return pq.read_table(source, columns=columns, use_threads=False)
+    return pq.read_table(source, columns=columns, use_threads=False, page_checksum_verification=True)
 
 
 def open_arrow(path: Location) -> Any:

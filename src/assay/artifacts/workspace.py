@@ -73,7 +73,7 @@ class Workspace:
         stat = path.stat()
         state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]  # a copy may keep the second, but not the third
         entry = self._known_files().get(str(path))
-        if entry is None or entry[:-1] != state:
+        if not isinstance(entry, list) or entry[:-1] != state:
             entry = [*state, file_fingerprint(path)]
             make_folder(self._local)
             with atomic_path(self._local / _FILES) as temporary:
@@ -94,7 +94,8 @@ class Workspace:
 
     def _known_files(self) -> dict[str, list[Any]]:
         try:
-            return json.loads((self._local / _FILES).read_text(encoding="utf-8"))
+            known = json.loads((self._local / _FILES).read_text(encoding="utf-8"))
+            return known if isinstance(known, dict) else {}
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return {}
 
@@ -109,14 +110,22 @@ class Draft:
         self.version, self.parameters, self.inputs = version, parameters, inputs
 
     def finished(self) -> Manifest | None:
-        """The manifest when the artifact is whole, None when work is left; a damaged artifact is deleted."""
+        """The manifest when the artifact is whole, None when work is left; a damaged artifact is deleted.
+
+        Raises:
+            ArtifactError: it is damaged, and its folder a link to somewhere else, where nothing is deleted.
+        """
         if not (self.folder / MANIFEST).exists():
             return None
         try:
-            return Manifest.load(self.folder)
-        except ArtifactError:
-            remove_folder(self.folder)
-            return None
+            manifest = Manifest.load(self.folder)
+            if (manifest.kind, manifest.fingerprint) == (self.kind, self.fingerprint):
+                return manifest
+        except ArtifactError as error:
+            if isinstance(self.folder, Path) and self.folder.is_symlink():
+                raise ArtifactError(f"{error} It is a link, so this is left to you.") from None
+        remove_folder(self.folder)
+        return None
 
     def start(self) -> None:
         """Makes the folder, or takes up the one that an interrupted run left."""

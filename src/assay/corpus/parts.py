@@ -3,13 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assay.artifacts.kinds import as_type
+from assay.artifacts.kinds import as_type, footer_hash
 from assay.artifacts.storage import Location, atomic_path
 from assay.corpus.failures import Failure
 from assay.kernels.arrow import Utf8, utf8
@@ -69,8 +70,9 @@ class PartWriter:
         with atomic_path(self._folder / name) as path:
             # Text is compressed lightly because it is read again and again; a dictionary would only cost time.
             dictionary = [c for c in table.column_names if c not in ("id", "text", "url")]
-            pq.write_table(table, path, compression="lz4", use_dictionary=dictionary, row_group_size=rows_per_group)
-            size = path.stat().st_size
+            options = {"compression": "lz4", "use_dictionary": dictionary, "write_page_checksum": True}
+            pq.write_table(table, path, row_group_size=rows_per_group, **options)
+            size, footer = path.stat().st_size, footer_hash(path)
         part = {
             "file": name,
             "rows": len(table),
@@ -78,6 +80,8 @@ class PartWriter:
             "text_bytes": self._pending_bytes,
             "label": self._label,
         }
+        if isinstance(self._folder, Path):  # of what it holds an object store has checksums
+            part["footer"] = footer
         if self._pending_lines:
             lines = np.concatenate(self._pending_lines)
             jumps = np.flatnonzero(np.diff(lines, prepend=lines[0] - 2) != 1)

@@ -129,7 +129,7 @@ def _store(
         started = time.perf_counter()
         draft.start()
         with atomic_path(draft.folder / _PART) as path:
-            pq.write_table(table, path, compression="zstd")
+            pq.write_table(table, path, compression="zstd", write_page_checksum=True)
         text = utf8(table["text"])
         num_bytes = int(text.offsets[-1] - text.offsets[0])
         part = {

@@ -162,7 +162,7 @@ class Expression:
     def _compile(self, node: Any, rows: pa.Table | None) -> Any:
         """The value of a node over `rows`; with None, only checks that every node is known."""
         children = {
-            key: [self._compile(c, rows) for c in value] if isinstance(value, list) else self._compile(value, rows)
+            key: [self._compile(c, rows) for c in value if c] if isinstance(value, list) else self._compile(value, rows)
             for key, value in node.args.items()
             if not isinstance(node, exp.Column | exp.Literal) and _holds_nodes(value)
         }
@@ -181,6 +181,8 @@ class Expression:
             )
         if isinstance(node, exp.Like) and not listed[0].is_string:
             raise InvalidParameterError(f"`{self.text}` uses {node.sql()!r}; like wants text such as 'http%'.")
+        if isinstance(node, exp.Literal) and not node.is_string and not _is_number(node.name):
+            raise InvalidParameterError(f"`{self.text}` uses {node.name!r}, which is no number.")
         unknown = {key for key, value in node.args.items() if value} - _OPTIONS
         if unknown or type(node) not in {*_BINARY, *_FUNCTIONS, *simple, *others}:
             raise InvalidParameterError(
@@ -252,6 +254,14 @@ def _number(text: str) -> int | float:
         return int(text) if int(text) < 2**63 else float(text)
     except ValueError:
         return float(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        _number(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
