@@ -1,6 +1,7 @@
 """Fixtures: small corpora made from seeded words, and the shared data where a checkout has it."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ from assay.artifacts.workspace import Workspace
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples in every run
 settings.load_profile("repeatable")
+
+in_this_process = pytest.mark.skipif(
+    os.environ.get("ASSAY_RUNNER", "native") != "native",
+    reason="changes a function of this process, and on a cluster others do the work",
+)
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

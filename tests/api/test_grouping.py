@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import assay
-from tests.conftest import make_documents, write_jsonl
+from tests.conftest import in_this_process, make_documents, write_jsonl
 
 CODE = """
 import sys, assay
@@ -78,6 +78,7 @@ def test_two_at_once_do_no_harm(folder: Path, expected: tuple[dict[str, bytes], 
     assert scores(tmp_path) == expected[0]
 
 
+@in_this_process
 def test_one_who_comes_late_finds_what_the_other_made(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

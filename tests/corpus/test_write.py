@@ -16,7 +16,7 @@ from assay.artifacts.kinds import Corpus, Selection
 from assay.artifacts.workspace import Workspace
 from assay.corpus import write as writing
 from assay.errors import ArtifactError, InvalidParameterError
-from tests.conftest import make_documents, write_jsonl
+from tests.conftest import in_this_process, make_documents, write_jsonl
 from tests.corpus.test_jsonl import rows
 
 
@@ -96,6 +96,7 @@ def test_only_what_assay_wrote_is_replaced(
         assay.write(corpus, selection, to, format="csv")
 
 
+@in_this_process
 def test_an_interrupted_write_leaves_the_old_folder_as_it_was(
     tmp_path: Path, corpus: Corpus, selection: Selection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

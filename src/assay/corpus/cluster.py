@@ -9,6 +9,7 @@ copied, and each worker process opens it once. A task carries numbers only. Per 
 the driver, so items that take less than `TASK_SECONDS` travel together.
 """
 
+import hashlib
 import logging
 import os
 import pickle
@@ -17,6 +18,8 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from assay.artifacts.manifest import package_versions
@@ -61,7 +64,7 @@ def map_on_cluster(
     """
     ray = _connect(address)
     switches = {name: value for name, value in os.environ.items() if name.startswith(_SWITCHES)}
-    load = ray.put(_Load(call, os.getcwd(), switches, package_versions()))
+    load = ray.put(_Load(call, os.getcwd(), switches, _versions()))
     tasks = _Tasks(ray, load, items)
     finished: dict[int, tuple[BaseException | None, Any]] = {}
     try:
@@ -194,7 +197,7 @@ def _open(reference: Any) -> _Load:
     if _opened is None or _opened[0] != reference:
         _opened = None  # lets go of the last one first
         load: _Load = _imported().get(reference)
-        here = package_versions()
+        here = _versions()
         others = {name: version for name, version in load.versions.items() if here[name] != version}
         if others:
             name, version = next(iter(others.items()))
@@ -207,6 +210,16 @@ def _open(reference: Any) -> _Load:
             os.chdir(load.folder)
         _opened = (reference, load)
     return _opened[1]
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Versions of what can change a result; of Assay itself the sources, which a checkout may have changed."""
+    sources = hashlib.blake2b(digest_size=8)
+    package = Path(__file__).parents[1]
+    for path in sorted(package.rglob("*.py")):
+        sources.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    return package_versions() | {"the sources of assay": sources.hexdigest()}
 
 
 def _portable(error: BaseException) -> BaseException:
@@ -236,10 +249,11 @@ def _misfit(error: Exception) -> Exception:
     cause = getattr(error, "cause", error)
     if isinstance(cause, ClusterError):
         return cause
-    if isinstance(cause, ImportError):
+    if isinstance(cause, ImportError) or type(cause).__name__ == "RaySystemError":  # so Ray calls what it cannot open
+        reason = str(cause).strip().splitlines()[-1]
         return ClusterError(
-            f"A worker of the cluster cannot load what it is to do: {cause}. Install Assay, and whatever else your "
-            "program imports, on every machine of the cluster."
+            f"A worker of the cluster cannot load what it is to do ({reason}). Install the same Assay, and whatever "
+            "else your program imports, on every machine of the cluster."
         )
     return error
 
