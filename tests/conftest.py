@@ -2,7 +2,10 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,13 @@ def s3(s3_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("ASSAY_SCRATCH", str(tmp_path / "scratch"))
     return s3_server
+
+
+@cache
+def ended_process() -> str:
+    """The name of a process of this host that has ended."""
+    command = [sys.executable, "-c", "from assay.artifacts.process import own_name; print(own_name())"]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
 
 
 def words(num_words: int, seed: int, vocabulary: int = 2000, topic: str = "w") -> list[str]:

@@ -16,6 +16,7 @@ import typer
 from rich.text import Text
 
 from assay import progress
+from assay.artifacts.claims import PART, parse_part, release_all
 from assay.errors import AssayError, InvalidParameterError
 from assay.terminal import console
 
@@ -59,6 +60,27 @@ Runner = Annotated[
         help="Where the work is done: native (this machine), ray or ray://host:port (a cluster).",
         callback=_use_runner,
         show_default=False,
+    ),
+]
+
+
+def _set_part(value: str | None) -> None:
+    if value is not None:
+        try:
+            parse_part(value)
+        except InvalidParameterError as error:
+            raise typer.BadParameter(str(error)) from None
+        os.environ[PART] = value
+
+
+Part = Annotated[
+    str | None,
+    typer.Option(
+        "--part",
+        metavar="I/N",
+        help="This is process I of N that share the work; or: slurm.",
+        show_default=False,
+        callback=_set_part,
     ),
 ]
 
@@ -140,6 +162,7 @@ def compare(
         typer.Option(help="Folder for comparison.json and report.html (default: the recipe's).", show_default=False),
     ] = None,
     runner: Runner = None,
+    part: Part = None,
 ) -> None:
     """Train proxies on every arm's choice and say which is better, by how much and how surely."""
     from assay.api.comparing import JSON, REPORT
@@ -164,6 +187,7 @@ def score(
     set: Set = None,
     workspace: WorkspacePath = None,
     runner: Runner = None,
+    part: Part = None,
 ) -> None:
     """Compute the scores that the recipe's arms go by."""
     from assay.api.showing import describe
@@ -184,6 +208,7 @@ def select(
     set: Set = None,
     workspace: WorkspacePath = None,
     runner: Runner = None,
+    part: Part = None,
 ) -> None:
     """Show what the recipe's arms take from the whole pool."""
     from assay.api.comparing import chosen
@@ -206,6 +231,7 @@ def write(
     set: Set = None,
     workspace: WorkspacePath = None,
     runner: Runner = None,
+    part: Part = None,
 ) -> None:
     """Write the documents that an arm takes from the whole pool."""
     from assay.api.comparing import write_arm
@@ -271,6 +297,23 @@ def show(
     _out.print(run_show(thing, _space(workspace, recipe), which, reason, number))
 
 
+@app.command()
+@_reported
+def status(
+    workspace: WorkspacePath = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Show what is done, what is being made and by whom, what was left half-done, and what it cost."""
+    from assay.api.status import describe_status, to_json
+    from assay.api.status import status as look
+
+    found = look(_space(workspace, None))
+    if json:
+        print(to_json(found))  # noqa: T201  (rich would break the lines)
+    else:
+        _out.print(describe_status(found))
+
+
 def main() -> None:
     """The entry point of the `assay` command. Its process ends at once: the engine's threads may abort winding down."""
     progress.set_verbose(True)
@@ -289,6 +332,7 @@ def main() -> None:
     with suppress(BrokenPipeError):  # whoever read the output has gone
         sys.stdout.flush()
     sys.stderr.flush()
+    release_all()
     os._exit(code)
 
 
@@ -298,6 +342,8 @@ def _disk_message(error: OSError) -> str | None:
     advice = "What is finished is kept: make room, or go on elsewhere with --workspace, and run the same command again."
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"No space left on the disk{where} ({error.strerror or error}). {advice}"
+    if error.errno == errno.ENOENT:
+        return f"{error.filename or error} is gone: it was there before. If that was not meant, run the command again."
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return f"Not allowed to use {error.filename or 'a file'}: {error.strerror}. {advice}"
     return f"{error.strerror}: {error.filename}" if error.strerror and error.filename else None

@@ -13,6 +13,7 @@ from assay.api import build, selecting
 from assay.api.showing import describe
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.workspace import Workspace
+from assay.corpus import sharing
 from assay.errors import ArtifactError, BudgetError, InvalidParameterError
 from tests.conftest import make_documents, write_jsonl
 
@@ -202,7 +203,7 @@ def test_scores_and_selections_go_on_after_an_interruption_with_the_same_bytes(
         return real(make, paths, part)
 
     monkeypatch.setattr(build, "_make_part", failing)
-    monkeypatch.setattr(build, "map_parts", lambda work, items: map(work, items))
+    monkeypatch.setattr(sharing, "map_parts", lambda work, items: map(work, items))
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             everything(tmp_path / "cut")

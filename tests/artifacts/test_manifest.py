@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +9,10 @@ import pytest
 from assay.artifacts.fingerprint import file_fingerprint, fingerprint
 from assay.artifacts.kinds import Corpus, Scores, human_count
 from assay.artifacts.manifest import Manifest, atomic_path, remove_abandoned
+from assay.artifacts.process import own_name
 from assay.artifacts.workspace import Draft, Workspace
 from assay.errors import ArtifactError
+from tests.conftest import ended_process
 
 
 def finished(workspace: Workspace, name: str = "pool", **parameters: object) -> Draft:
@@ -97,15 +97,21 @@ def test_a_file_that_cannot_be_finished_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_what_dead_processes_left_is_removed_and_what_living_ones_hold_stays(tmp_path: Path) -> None:
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    pid = int(dead.stdout)
-    for name in (f".part.{pid}.tmp", f".other.{pid}.tmp", f".part.{os.getpid()}.tmp", "part.parquet"):
+    dead = ended_process()
+    place, pid, start = own_name().split("-")
+    assert dead.startswith(f"{place}-")
+    reused = f"{place}-{pid}-{int(start) - 1}"  # a process of another time that had our number
+    elsewhere = f"00000000-{dead.split('-', 1)[1]}"  # a number that is dead here says nothing about another host's
+    for name in (f".part.{dead}.tmp", f".other.{dead}.tmp", f".part.{own_name()}.tmp", "part.parquet"):
         (tmp_path / name).write_text("x")
-    (tmp_path / f".chosen.{pid}.tmp").mkdir()
+    for name in (f".part.{reused}.tmp", f".part.{elsewhere}.tmp", ".part.strange.tmp"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / f".chosen.{dead}.tmp").mkdir()
     remove_abandoned(tmp_path, "part")
-    assert not (tmp_path / f".part.{pid}.tmp").exists() and (tmp_path / f".other.{pid}.tmp").exists()
+    assert not (tmp_path / f".part.{dead}.tmp").exists() and (tmp_path / f".other.{dead}.tmp").exists()
     remove_abandoned(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f".part.{os.getpid()}.tmp", "part.parquet"]
+    kept = {f".part.{own_name()}.tmp", f".part.{elsewhere}.tmp", ".part.strange.tmp", "part.parquet"}
+    assert {p.name for p in tmp_path.iterdir()} == kept
 
 
 def test_a_files_hash_is_remembered_until_the_file_changes(workspace: Workspace, tmp_path: Path) -> None:

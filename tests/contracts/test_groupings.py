@@ -14,7 +14,7 @@ import assay
 from assay.api import grouping as glue
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.workspace import Workspace
-from assay.corpus import engine
+from assay.corpus import engine, sharing
 from assay.errors import AssayError
 from assay.scorers import SCORERS, Grouping
 from tests.conftest import make_documents, words, write_jsonl
@@ -100,7 +100,7 @@ def test_one_thread_gives_the_same_bytes(
     method: Grouping, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = assay.score(corpus, method, workspace=corpus.folder.parent)
-    monkeypatch.setattr(glue, "map_parts", lambda work, items: map(work, items))
+    monkeypatch.setattr(sharing, "map_parts", lambda work, items: map(work, items))
     monkeypatch.setattr(engine._worker, "busy", True, raising=False)
     one = assay.score(corpus, method, workspace=tmp_path / "one")
     assert [one.part_path(k).read_bytes() for k in range(3)] == [many.part_path(k).read_bytes() for k in range(3)]

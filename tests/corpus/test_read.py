@@ -10,9 +10,9 @@ import pytest
 
 import assay
 from assay.artifacts.workspace import Workspace
-from assay.corpus import jsonl, parquet, read, textfiles
+from assay.corpus import jsonl, parquet, read, sharing, textfiles
 from assay.errors import ArtifactError, InputError, InvalidParameterError, SchemaError
-from tests.conftest import make_documents, write_jsonl, write_parquet
+from tests.conftest import ended_process, make_documents, write_jsonl, write_parquet
 from tests.corpus.test_jsonl import rows
 
 
@@ -159,7 +159,7 @@ def test_an_interrupted_read_goes_on_and_ends_with_the_same_bytes(
         return real(source, folder, prefix)
 
     monkeypatch.setattr(jsonl, "read_range", failing)
-    monkeypatch.setattr(read, "map_parts", lambda work, items: map(work, items))
+    monkeypatch.setattr(sharing, "map_parts", lambda work, items: map(work, items))
     with pytest.raises(KeyboardInterrupt):
         assay.read(tmp_path / "pool-*.jsonl", workspace=tmp_path / "cut")
     assert not list((tmp_path / "cut").glob("corpus-*/manifest.json"))
@@ -283,7 +283,7 @@ def test_an_interrupted_read_of_other_formats_goes_on_too(
         return real(source, folder, prefix)
 
     monkeypatch.setattr(module, reader, failing)
-    monkeypatch.setattr(read, "map_parts", lambda work, items: map(work, items))
+    monkeypatch.setattr(sharing, "map_parts", lambda work, items: map(work, items))
     with pytest.raises(KeyboardInterrupt):
         assay.read(tmp_path / "pool-*", max_failed_share=0.3, workspace=tmp_path / "cut")
     resumed = assay.read(tmp_path / "pool-*", max_failed_share=0.3, workspace=tmp_path / "cut")
@@ -297,7 +297,7 @@ def test_what_a_killed_read_left_half_written_is_removed(tmp_path: Path, monkeyp
     with pytest.raises(InputError):
         assay.read(path, workspace=tmp_path / "w")
     (folder,) = (tmp_path / "w").glob("corpus-*")
-    dead = 2**22 + 1  # more than any process number
+    dead = ended_process()
     for half in (folder / f".part-00000-00000.parquet.{dead}.tmp", folder / "failed" / f".ids.parquet.{dead}.tmp"):
         half.write_text("half")
     corpus = assay.read(path, max_failed_share=0.5, workspace=tmp_path / "w")

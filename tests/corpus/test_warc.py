@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import assay
 from assay.artifacts.workspace import Workspace
-from assay.corpus import extraction, read, warc
+from assay.corpus import extraction, sharing, warc
 from assay.corpus.failures import describe, read_failures
 from assay.errors import InputError
 from tests.corpus.test_jsonl import rows
@@ -202,7 +202,7 @@ def test_an_interrupted_read_goes_on_and_ends_with_the_same_bytes(
     )
     path = write(tmp_path / "pool.warc", [*some_records(5), archived, *some_records(9)[15:]])
     monkeypatch.setattr(warc, "RANGE_BYTES", 1500)
-    monkeypatch.setattr(read, "map_parts", lambda work, items: map(work, items))
+    monkeypatch.setattr(sharing, "map_parts", lambda work, items: map(work, items))
     whole = assay.read(path, workspace=tmp_path / "whole")
     real, calls = warc.read_range, []
 

@@ -111,7 +111,9 @@ def test_an_interrupted_write_leaves_the_old_folder_as_it_was(
     with pytest.raises(OSError, match="No space left"):
         assay.write(corpus, selection, to, format="jsonl")
     assert {path.name: path.read_bytes() for path in to.iterdir()} == before
-    assert not list(tmp_path.glob(".chosen*"))
+    monkeypatch.undo()
+    assay.write(corpus, selection, to, format="jsonl")
+    assert {path.suffix for path in to.iterdir()} == {".json", ".jsonl"} and not list(tmp_path.glob(".chosen*"))
 
 
 def test_a_write_that_cannot_take_the_old_place_puts_the_old_folder_back(
@@ -131,16 +133,18 @@ def test_a_write_that_cannot_take_the_old_place_puts_the_old_folder_back(
     with pytest.raises(KeyboardInterrupt):
         assay.write(corpus, selection, to, format="jsonl")
     assert {path.name: path.read_bytes() for path in to.iterdir()} == before
-    assert not list(tmp_path.glob(".chosen*"))
+    monkeypatch.undo()
+    assay.write(corpus, selection, to, format="jsonl")
+    assert {path.suffix for path in to.iterdir()} == {".json", ".jsonl"} and not list(tmp_path.glob(".chosen*"))
 
 
 def test_what_a_killed_write_left_gets_into_no_later_one(tmp_path: Path, corpus: Corpus, selection: Selection) -> None:
     to = tmp_path / "chosen"
-    for process in (os.getpid(), 2**22 + 1):
-        half = tmp_path / f".chosen.{process}.tmp"
+    for given_up in (f"{'0' * 16}-parquet", f"{'0' * 16}-jsonl.zst"):
+        half = tmp_path / f".chosen.{given_up}.tmp"
         half.mkdir()
         (half / "part-00001.parquet").write_text("of another selection")
-    mine = tmp_path / f".other.{2**22 + 1}.tmp"
+    mine = tmp_path / f".other.{'0' * 16}-parquet.tmp"
     mine.touch()
     assay.write(corpus, selection, to)
     assert sorted(path.name for path in to.iterdir()) == ["_manifest.json", "part-00000.parquet", "part-00002.parquet"]

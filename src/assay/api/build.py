@@ -11,14 +11,16 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from assay.artifacts.kinds import footer_hash
+from assay.artifacts.process import own_name
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import Location, atomic_path, open_arrow, open_parquet, sizes
 from assay.artifacts.workspace import Draft
 from assay.corpus.engine import map_parts
+from assay.corpus.sharing import share
 from assay.progress import step
 
 _FIGURES = b"assay"
-_SECONDS, _SECONDS_FOLDER = "seconds.jsonl", "seconds"
+_SECONDS = "seconds"  # on an object store a folder of them
 _PARQUET, _ARROW = ".parquet", ".arrow"
 
 
@@ -29,7 +31,7 @@ def build_parts(
     what: str,
     suffix: str = _PARQUET,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, str]]:
-    """Makes the parts that an earlier run did not leave behind.
+    """Makes the parts that an earlier run did not leave behind; processes that make the same artifact share them.
 
     Args:
         make: the table of one part, and figures about it that go into the file's own metadata. Core seconds do not:
@@ -45,8 +47,8 @@ def build_parts(
     there = sizes(draft.folder, [path.name for path in paths])
     todo = [k for k, (path, size) in enumerate(zip(paths, there, strict=True)) if not size or not _is_whole(path)]
     with step(what, sum(amounts[k] for k in todo)) as advance:
-        for k, _ in zip(todo, map_parts(partial(_make_part, make, paths), todo), strict=True):
-            advance(amounts[k])
+        for k in share(partial(_make_part, make, paths), todo, [paths[k] for k in todo]):
+            advance(amounts[todo[k]])
     entries, figures = [], []
     seconds = read_seconds(draft.folder)
     schema: pa.Schema = pa.schema([])
@@ -69,7 +71,7 @@ def _is_whole(path: Location) -> bool:
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        path.unlink()
+        path.unlink(missing_ok=True)
         return False
     return True
 
@@ -96,20 +98,21 @@ def _make_part(make: Callable[[int], tuple[pa.Table, dict[str, Any]]], paths: li
 def log_seconds(file: Location, seconds: float) -> None:
     """Notes beside a file of an artifact how many core seconds it took; in the file they would change its bytes."""
     if isinstance(file, RemotePath):  # to which nothing can be appended: an empty object whose name says it
-        with atomic_path(file.parent / _SECONDS_FOLDER / f"{file.name}={seconds:.6f}") as empty:
+        with atomic_path(file.parent / _SECONDS / f"{file.name}={seconds:.6f}") as empty:
             empty.touch()
         return
-    with open(file.parent / _SECONDS, "a", encoding="utf-8") as log:  # one short line: appended whole
-        log.write(json.dumps([file.name, seconds]) + "\n")
+    log = file.parent / f"{_SECONDS}.{own_name()}.jsonl"  # appending from several hosts to one file would garble it
+    with open(log, "a", encoding="utf-8") as stream:  # one short line: appended whole
+        stream.write(json.dumps([file.name, seconds]) + "\n")
 
 
 def read_seconds(folder: Location) -> dict[str, float]:
-    """Core seconds of each file, by name; of the last time it was made."""
+    """Core seconds of each file, by name; of one of the times it was made."""
     if isinstance(folder, RemotePath):
-        pairs = [name.rsplit("=", 1) for name in sorted((folder / _SECONDS_FOLDER).sizes())]
+        pairs = [name.rsplit("=", 1) for name in sorted((folder / _SECONDS).sizes())]
         return {name: float(seconds) for name, seconds in pairs}
-    path = folder / _SECONDS
-    return dict(map(json.loads, path.read_text(encoding="utf-8").splitlines())) if path.exists() else {}
+    logs = [path.read_text(encoding="utf-8") for path in sorted(folder.glob(f"{_SECONDS}.*.jsonl"))]
+    return dict(json.loads(line) for log in logs for line in log.splitlines() if line.endswith("]"))  # not cut short
 
 
 def _footer(path: Location) -> tuple[pa.Schema, int]:

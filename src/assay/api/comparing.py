@@ -13,12 +13,14 @@ from assay.api.recipe import BEST, RANDOM, Arm, Recipe, Write
 from assay.api.staging import Evidence, Stage, gather_evidence, prepare
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Corpus, Export, Selection
+from assay.artifacts.manifest import MANIFEST
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import Location, atomic_path, location
 from assay.artifacts.workspace import Draft, Workspace
 from assay.comparison.report import render
 from assay.comparison.result import evaluate, headline, winner
 from assay.comparison.statistics import NUM_REPLICATES
+from assay.corpus.sharing import share_one
 from assay.corpus.write import write_selection
 from assay.errors import ArtifactError, InvalidParameterError, check_choice
 from assay.progress import note, step
@@ -109,15 +111,19 @@ def _conclude(stage: Stage, evidence: Evidence, workspace: Workspace, started: f
     # Made from the pool and all target text, of which runs see a part.
     inputs |= {f"guard.{scores.name}": scores.fingerprint for scores in stage.guards}
     draft = workspace.open_draft("comparison", stage.bench.pool.name, VERSION, _parameters(stage.recipe), inputs)
-    manifest = draft.finished()
-    if manifest is None:
+    if draft.finished() is None:
         draft.start()
-        with step("compare and report", len(stage.recipe.arms), "arms") as advance:
-            content, shown = _content(stage, evidence, draft, started, advance)
-            _save(draft, content, render(content, shown))
-        files = [{"file": n, "rows": 0, "bytes": (draft.folder / n).stat().st_size} for n in (JSON, REPORT)]
-        manifest = draft.finish(schema={}, parts=files, seconds={"wall": time.perf_counter() - started})
-    return Comparison(draft.folder, manifest)
+        # One process does it: what it took is in comparison.json, so the bytes of two would differ.
+        share_one(lambda: _report(stage, evidence, draft, started), draft.folder / MANIFEST)
+    return Comparison(draft.folder)
+
+
+def _report(stage: Stage, evidence: Evidence, draft: Draft, started: float) -> None:
+    with step("compare and report", len(stage.recipe.arms), "arms") as advance:
+        content, shown = _content(stage, evidence, draft, started, advance)
+        _save(draft, content, render(content, shown))
+    files = [{"file": n, "rows": 0, "bytes": (draft.folder / n).stat().st_size} for n in (JSON, REPORT)]
+    draft.finish(schema={}, parts=files, seconds={"wall": time.perf_counter() - started})
 
 
 def _content(

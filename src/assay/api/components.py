@@ -17,7 +17,7 @@ import numpy as np
 
 from assay.api.exchange import Exchange
 from assay.artifacts.manifest import atomic_path
-from assay.corpus.engine import map_parts
+from assay.corpus.sharing import share
 from assay.kernels.grouping import large_star, least_neighbours, partition_of, small_star
 
 
@@ -31,9 +31,10 @@ def find_components(edges: Exchange) -> Exchange:
     number, num_partitions = 0, edges.num_destinations
     while True:
         both = edges._replace(name=f"edges-{number + 1:03d}", num_sources=num_partitions)
-        list(map_parts(partial(_small, edges, both), range(num_partitions)))
+        list(share(partial(_small, edges, both), range(num_partitions), both.sent))
         edges = both._replace(name=f"edges-{number + 2:03d}")
-        if not any(list(map_parts(partial(_large, both, edges), range(num_partitions)))):  # all, not the first to say so
+        list(share(partial(_large, both, edges), range(num_partitions), edges.sent))
+        if not any(_flag(edges, partition).read_bytes() == b"1" for partition in range(num_partitions)):
             return both
         number += 2
 
@@ -49,15 +50,17 @@ def _small(edges: Exchange, both: Exchange, partition: int) -> None:
         both.send(partition, [_to_nodes(np.concatenate((found, found[:, ::-1])), both)])
 
 
-def _large(both: Exchange, edges: Exchange, partition: int) -> bool:
-    """Returns whether an edge has changed."""
-    flag = edges.folder / f"{edges.name}-{partition:05d}.changed"
+def _large(both: Exchange, edges: Exchange, partition: int) -> None:
     if not edges.has(partition):
         found, is_changed = large_star(np.concatenate(both.receive(partition)))
-        with atomic_path(flag) as path:
+        with atomic_path(_flag(edges, partition)) as path:
             path.write_bytes(b"1" if is_changed else b"0")
         edges.send(partition, [_to_nodes(found, edges)])
-    return flag.read_bytes() == b"1"
+
+
+def _flag(edges: Exchange, partition: int) -> Path:
+    """The file that says whether a large-star has changed an edge of a partition."""
+    return edges.folder / f"{edges.name}-{partition:05d}.changed"
 
 
 def _to_nodes(edges: np.ndarray, exchange: Exchange) -> tuple[np.ndarray, np.ndarray]:

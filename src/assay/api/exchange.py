@@ -26,6 +26,11 @@ class Exchange(NamedTuple):
     width: int
     dtype: type = np.uint64
 
+    @property
+    def sent(self) -> list[Path]:
+        """The file of each source that is there when the source has sent all it has."""
+        return [self._starts(source) for source in range(self.num_sources)]
+
     def has(self, source: int) -> bool:
         """Whether a source has sent all it has."""
         return self._starts(source).exists()

@@ -24,8 +24,8 @@ from assay.artifacts.kinds import Corpus
 from assay.artifacts.manifest import Manifest, atomic_path
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.workspace import Draft, make_folder
-from assay.corpus.engine import map_parts
 from assay.corpus.failures import copy_failures
+from assay.corpus.sharing import share
 from assay.kernels.arrow import masked, utf8
 from assay.kernels.grouping import by_partition, distinct, equal_keys, least_in_group, partition_of
 from assay.kernels.hashing import hash_strings, mix64_array, unmix64_array
@@ -36,7 +36,7 @@ from assay.scorers.grouping import Grouping, Linking, Matching
 _PARTITION_BYTES = 32 << 20
 _HOME_BYTES = 64 << 20
 _MAX_PARTITIONS = 1 << 12
-_WORK = "work"
+WORK = "work"
 _PIECE_FEATURES = 4 << 20
 _HEAD = 3  # words of a document before its keys: number in the corpus, order, number of features
 _NULL = np.uint64(2**64 - 1)  # instead of a number of features: the text is null
@@ -44,29 +44,24 @@ _NULL = np.uint64(2**64 - 1)  # instead of a number of features: the text is nul
 
 def run_grouping(draft: Draft, corpus: Corpus, method: Grouping, max_failed_share: float = 0.0) -> Manifest:
     """Makes the scores artifact of a grouping, or what an interrupted run left to make of it."""
-    try:
-        manifest = _run(draft, corpus, method, max_failed_share)
-    except FileNotFoundError:  # another process made the same artifact, and has cleared up
-        done = draft.finished()
-        if done is None:
-            raise
-        return done
-    clear_work(draft)
-    return manifest
+    return draft.or_finished(partial(_run, draft, corpus, method, max_failed_share))
 
 
 def clear_work(draft: Draft) -> None:
-    """Removes what passed between the maps; a run that was killed after its last part has left it."""
-    shutil.rmtree(draft.scratch / _WORK, ignore_errors=True)
+    """Removes what passed between the maps of a finished artifact."""
+    shutil.rmtree(draft.scratch / WORK, ignore_errors=True)
     if isinstance(draft.folder, RemotePath):
         shutil.rmtree(draft.scratch, ignore_errors=True)
+        (draft.folder / WORK).remove_all()
 
 
 def _run(draft: Draft, corpus: Corpus, method: Grouping, max_failed_share: float) -> Manifest:
     started = time.perf_counter()
     draft.start()
-    work = draft.scratch / _WORK
+    work = draft.scratch / WORK
     make_folder(work)
+    if (done := draft.finished()) is not None:  # by another process, which has cleared up before we made the folder
+        return done
     schema = pa.schema([(column.name, column.type) for column in method.columns(())])
     amounts = part_bytes(corpus.manifest.parts)
     if isinstance(method, Matching):
@@ -142,16 +137,16 @@ def _matched(
     empty = method.match(np.empty((0, method.record_words), np.uint64))
     width = 1 if empty.ndim == 1 else empty.shape[1]
     verdicts = Exchange(work, "verdicts", num_partitions, num_parts, width, empty.dtype.type)
-    _each_part(f"hash for {method.name}", partial(_send_records, corpus, method, records), amounts)
+    _each_part(f"hash for {method.name}", partial(_send_records, corpus, method, records), records, amounts)
     with step(f"match {method.name}", num_partitions, "partitions") as advance:
-        for _ in map_parts(partial(_send_verdicts, method, records, verdicts), range(num_partitions)):
+        for _ in share(partial(_send_verdicts, method, records, verdicts), range(num_partitions), verdicts.sent):
             advance(1)
     return partial(_score_matching, corpus, method, verdicts)
 
 
-def _each_part(what: str, work: Callable[[int], Any], amounts: Sequence[int]) -> None:
+def _each_part(what: str, work: Callable[[int], Any], to: Exchange, amounts: Sequence[int]) -> None:
     with step(what, sum(amounts)) as advance:
-        for k, _ in zip(range(len(amounts)), map_parts(work, range(len(amounts))), strict=True):
+        for k in share(work, range(len(amounts)), to.sent):
             advance(amounts[k])
 
 
@@ -239,15 +234,15 @@ def _linked(
         clusters=Exchange(work, "clusters", num_homes, num_parts, 4, np.int64),
     )
     partitions = range(num_partitions)
-    _each_part(f"sketch for {method.name}", partial(_send_keys, links), amounts)
+    _each_part(f"sketch for {method.name}", partial(_send_keys, links), links.keys, amounts)
     with step(f"find candidates for {method.name}", num_partitions, "partitions") as advance:
-        for _ in map_parts(partial(_send_edges, links), partitions):
+        for _ in share(partial(_send_edges, links), partitions, links.edges.sent):
             advance(1)
         stars = find_components(links.edges)
-        list(map_parts(partial(_send_labels, links, stars), partitions))
-    _each_part(f"bring together for {method.name}", partial(_send_documents, links), amounts)
+        list(share(partial(_send_labels, links, stars), partitions, links.labels.sent))
+    _each_part(f"bring together for {method.name}", partial(_send_documents, links), links.features, amounts)
     with step(f"compare for {method.name}", num_homes, "partitions") as advance:
-        for _ in map_parts(partial(_send_clusters, links), range(num_homes)):
+        for _ in share(partial(_send_clusters, links), range(num_homes), links.clusters.sent):
             advance(1)
     return partial(_score_linking, links)
 
@@ -314,7 +309,9 @@ def _send_documents(links: _Links, part: int) -> None:
     labels = np.concatenate(links.labels.receive(part))
     documents = np.load(links.work / f"documents-of-{part:05d}.npy")
     homes = np.full(len(documents), -1)
-    homes[labels[:, 0].astype(np.int64) - links.firsts[part]] = partition_of(labels[:, 1], links.features.num_destinations)
+    homes[labels[:, 0].astype(np.int64) - links.firsts[part]] = partition_of(
+        labels[:, 1], links.features.num_destinations
+    )
     rows = np.flatnonzero(homes >= 0)
     links.documents.send(part, [(documents[rows], homes[rows])])
     sizes = np.where(documents[:, 2] == _NULL, 0, documents[:, 2]).astype(np.int64)
@@ -322,7 +319,9 @@ def _send_documents(links: _Links, part: int) -> None:
     log_seconds(links.work / f"documents-{part}", time.thread_time() - started)
 
 
-def _features(links: _Links, part: int, sizes: np.ndarray, homes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _features(
+    links: _Links, part: int, sizes: np.ndarray, homes: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Features of a part's documents that have a home, sorted by home, some documents at a time."""
     num_homes = links.features.num_destinations
     ends = np.cumsum(sizes)

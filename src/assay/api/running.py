@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assay.api.selecting import Question, choose
+from assay.api.selecting import Question, choose, selection_draft
 from assay.artifacts.kinds import Corpus, Run, Scores, Selection, Tokens
 from assay.artifacts.manifest import atomic_path
-from assay.artifacts.workspace import Workspace
+from assay.artifacts.workspace import Draft, Workspace
 from assay.errors import BudgetError, InvalidParameterError
 from assay.models.ngram import Queries
 from assay.proxy.ngram import NGram
@@ -115,6 +115,14 @@ class Task:
             hint = f" Each seed sees {100 * share:.3g}% of the pool, which `pool_sample` sets." if is_short else ""
             raise type(error)(f"Arm {self.name!r}, seed {self.rules.seed}: {error}{hint}") from None
 
+    def draft(self, bench: Bench) -> Draft:
+        """Where the run is or will be; known before anything is selected."""
+        selection = selection_draft(self.question(bench), self.name, bench.workspace)
+        inputs = {"selection": selection.fingerprint, "tokens": bench.tokens.fingerprint}
+        inputs |= {f"heldout.{name}": tokens.fingerprint for name, (_, tokens) in bench.heldout.items()}
+        parameters = {"proxy": bench.proxy.parameters(), "tokens": self.num_tokens}
+        return bench.workspace.open_draft("run", self.name, bench.proxy.version, parameters, inputs)
+
 
 def run(bench: Bench, task: Task) -> Run:
     """Trains and tests one proxy, or finds it done.
@@ -122,13 +130,10 @@ def run(bench: Bench, task: Task) -> Run:
     Raises:
         InvalidParameterError: what may be chosen from holds fewer tokens than the budget.
     """
-    selection = task.selection(bench)
-    inputs = {"selection": selection.fingerprint, "tokens": bench.tokens.fingerprint}
-    inputs |= {f"heldout.{name}": tokens.fingerprint for name, (_, tokens) in bench.heldout.items()}
-    parameters = {"proxy": bench.proxy.parameters(), "tokens": task.num_tokens}
-    draft = bench.workspace.open_draft("run", task.name, bench.proxy.version, parameters, inputs)
+    draft = task.draft(bench)
     manifest = draft.finished()
     if manifest is None:
+        selection = task.selection(bench)
         started, core = time.perf_counter(), time.thread_time()
         draft.start()
         stream = training_stream(selection, bench.tokens, task.num_tokens)

@@ -1,30 +1,35 @@
 """`assay.score`: fit a scorer, then give every document its numbers."""
 
+import errno
+import os
 import time
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial, reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from assay.api.build import build_parts, log_seconds, part_bytes, read_seconds
-from assay.api.grouping import clear_work, run_grouping
+from assay.api.grouping import WORK, clear_work, run_grouping
 from assay.api.isolating import FIT, PART, SCORER_FAILED, Quarantine, conclude, in_short, known_rows, to_blame
 from assay.artifacts.kinds import Corpus, Scores, check_corpus
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.storage import Location, atomic_path, open_bytes
-from assay.artifacts.workspace import Draft, Workspace
+from assay.artifacts.workspace import Draft, Workspace, make_folder
 from assay.corpus.engine import map_parts
 from assay.corpus.failures import check_failed_share
+from assay.corpus.sharing import share
 from assay.errors import InputError, InvalidParameterError, check, check_choice, check_number
 from assay.progress import step
 from assay.scorers import SCORERS, Grouping, Method, Scorer, State
 
 _STATE = "state.npz"
+_MAX_SKETCHES = 256  # files between the parts of the pool and the fitted state: as large as the state, and not more
 
 
 def score(
@@ -63,9 +68,9 @@ def score(
             manifest = run_grouping(draft, corpus, scorer, max_failed_share)
         else:
             assert isinstance(scorer, Scorer)
-            manifest = _run_scorer(draft, corpus, scorer, targets, max_failed_share)
-    elif isinstance(scorer, Grouping):
-        clear_work(draft)
+            make = partial(_run_scorer, draft, corpus, scorer, targets, max_failed_share)
+            manifest = draft.or_finished(make)
+    clear_work(draft)
     failed = Counter(manifest.counts.get("failed", {}))
     check_failed_share(corpus.name, corpus.num_documents - failed.total(), failed, draft.folder, max_failed_share)
     return Scores(draft.folder, manifest)
@@ -133,20 +138,51 @@ def _fitted(scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus], path:
     prepared = scorer.prepare(sketches)
     pool: State = {}
     if scorer.reads_pool:
-        amounts = part_bytes(corpus.manifest.parts)
-        with step(f"fit {scorer.name}", sum(amounts)) as advance:
-            parts = range(corpus.num_parts)
-            for k, (sketch, s) in zip(
-                parts, map_parts(partial(_sketch_pool, scorer, prepared, corpus, path.parent), parts), strict=True
-            ):
-                pool = scorer.merge(pool, sketch) if pool else sketch
-                seconds += s
-                advance(amounts[k])
+        pool, spent = _pool_sketch(scorer, prepared, corpus, path.parent / WORK)
+        seconds += spent
     state = scorer.finish(prepared, pool)
+    _save(path, state, seconds)
+    return state, seconds
+
+
+def _pool_sketch(scorer: Scorer, prepared: State, corpus: Corpus, work: Location) -> tuple[State, float]:
+    """The merged sketch of the pool and its core seconds, from files of a few parts each that processes share."""
+    make_folder(work)
+    num_files = min(corpus.num_parts, _MAX_SKETCHES)
+    bounds = [corpus.num_parts * k // num_files for k in range(num_files + 1)]
+    pieces = [range(*pair) for pair in pairwise(bounds)]
+    paths = [work / f"sketch-{k:05d}.npz" for k in range(num_files)]
+    amounts = part_bytes(corpus.manifest.parts)
+    with step(f"fit {scorer.name}", sum(amounts)) as advance:
+        items = list(zip(pieces, paths, strict=True))
+        for k in share(partial(_sketch_pieces, scorer, prepared, corpus), items, paths):
+            advance(sum(amounts[part] for part in pieces[k]))
+    return reduce(scorer.merge, map(_required, paths)), sum(read_seconds(work).values())
+
+
+def _sketch_pieces(scorer: Scorer, prepared: State, corpus: Corpus, item: tuple[range, Location]) -> None:
+    parts, path = item
+    folder = path.parent.parent
+    found = [_sketch_pool(scorer, prepared, corpus, folder, part) for part in parts]
+    _save(path, reduce(scorer.merge, (sketch for sketch, _ in found)), sum(seconds for _, seconds in found))
+
+
+def _required(path: Location) -> State:
+    """A state that was there a moment ago.
+
+    Raises:
+        FileNotFoundError: it is gone, or could not be read.
+    """
+    state = _stored(path)
+    if state is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return state
+
+
+def _save(path: Location, state: State, seconds: float) -> None:
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, allow_pickle=False, **state)
         log_seconds(path, seconds)
-    return state, seconds
 
 
 def _stored(path: Location) -> State | None:

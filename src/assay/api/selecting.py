@@ -179,9 +179,14 @@ def choose(question: Question, name: str, workspace: Workspace) -> Selection:
         InvalidParameterError: as `select`.
     """
     _check_columns(question)
-    draft = workspace.open_draft("selection", name, VERSION, _parameters(question), _inputs(question))
+    draft = selection_draft(question, name, workspace)
     manifest = draft.finished() or _make(question, draft)
     return Selection(draft.folder, manifest)
+
+
+def selection_draft(question: Question, name: str, workspace: Workspace) -> Draft:
+    """Where the answer to a question is or will be."""
+    return workspace.open_draft("selection", name, VERSION, _parameters(question), _inputs(question))
 
 
 def higher_is_better(by: str | None) -> bool:

@@ -14,10 +14,11 @@ from assay.api.scoring import score
 from assay.api.selecting import GUARD, higher_is_better
 from assay.api.tokenizing import tokenize
 from assay.artifacts.kinds import Corpus, Run, Scores
-from assay.artifacts.workspace import Workspace
+from assay.artifacts.manifest import MANIFEST
+from assay.artifacts.workspace import Workspace, make_folder
 from assay.comparison.statistics import Losses
-from assay.corpus.engine import map_parts
 from assay.corpus.read import read_corpus
+from assay.corpus.sharing import share
 from assay.corpus.split import leave_out_seen, limit_holdout, split_holdout
 from assay.errors import ArtifactError, InvalidParameterError
 from assay.progress import note, step
@@ -187,13 +188,15 @@ def _do(stage: Stage, cells: list[tuple[str, int]], runs: dict[tuple[str, int], 
     recipe = stage.recipe
     tasks = [stage.task(name, seed, num_tokens=tokens) for name, tokens in cells for seed in range(recipe.seeds)]
     label = f"random at {cells[0][1]:,} tokens" if len(cells) == 1 else f"{len(cells)} cells x {recipe.seeds} seeds"
-    done: list[Run] = []
+    drafts = [task.draft(stage.bench) for task in tasks]
+    for draft in drafts:
+        if draft.finished() is None:
+            make_folder(draft.folder)
     with step(f"train and test: {label}", len(tasks), "runs") as advance:
-        for result in map_parts(partial(run, stage.bench), tasks):
-            done.append(result)
+        for _ in share(partial(run, stage.bench), tasks, [draft.folder / MANIFEST for draft in drafts]):
             advance(1)
     for k, cell in enumerate(cells):
-        runs[cell] = done[k * recipe.seeds : (k + 1) * recipe.seeds]
+        runs[cell] = [Run(draft.folder) for draft in drafts[k * recipe.seeds : (k + 1) * recipe.seeds]]
 
 
 def _next_rung(last: int, budget: int, end: int) -> int | None:

@@ -11,9 +11,11 @@ import pyarrow as pa
 from assay.api.build import build_parts, part_bytes
 from assay.api.selecting import id_hashes
 from assay.artifacts.kinds import Corpus, Tokens, check_corpus
+from assay.artifacts.manifest import MANIFEST
 from assay.artifacts.storage import Location
-from assay.artifacts.workspace import Workspace
+from assay.artifacts.workspace import Draft, Workspace
 from assay.corpus.engine import map_parts
+from assay.corpus.sharing import share_one
 from assay.models.tokenizer import BPE
 from assay.progress import step
 from assay.selection.noise import keyed_hashes, uniforms
@@ -74,20 +76,24 @@ def _tokenizer(corpus: Corpus, vocab_size: int, workspace: Workspace) -> tuple[L
     parameters = {"vocab_size": vocab_size, "sample_bytes": SAMPLE_BYTES}
     draft = workspace.open_draft("tokenizer", f"bpe{vocab_size}", VERSION, parameters, {"corpus": corpus.fingerprint})
     if draft.finished() is None:
-        started = time.perf_counter()
         draft.start()
-        with step("train tokenizer", min(SAMPLE_BYTES, corpus.num_bytes)) as advance:
-            bpe = BPE.train(_sample(corpus), vocab_size)
-            advance(SAMPLE_BYTES)
-        bpe.save(draft.folder / _TOKENIZER)
-        size = (draft.folder / _TOKENIZER).stat().st_size
-        draft.finish(
-            schema={},
-            parts=[{"file": _TOKENIZER, "rows": bpe.vocab_size, "bytes": size}],
-            summary={"vocab_size": bpe.vocab_size},
-            seconds={"wall": time.perf_counter() - started},
-        )
+        share_one(lambda: _train(corpus, vocab_size, draft), draft.folder / MANIFEST)
     return draft.folder, draft.fingerprint
+
+
+def _train(corpus: Corpus, vocab_size: int, draft: Draft) -> None:
+    started = time.perf_counter()
+    with step("train tokenizer", min(SAMPLE_BYTES, corpus.num_bytes)) as advance:
+        bpe = BPE.train(_sample(corpus), vocab_size)
+        advance(SAMPLE_BYTES)
+    bpe.save(draft.folder / _TOKENIZER)
+    size = (draft.folder / _TOKENIZER).stat().st_size
+    draft.finish(
+        schema={},
+        parts=[{"file": _TOKENIZER, "rows": bpe.vocab_size, "bytes": size}],
+        summary={"vocab_size": bpe.vocab_size},
+        seconds={"wall": time.perf_counter() - started},
+    )
 
 
 def _sample(corpus: Corpus) -> Iterator[str]:

@@ -3,7 +3,6 @@
 import glob
 import hashlib
 import json
-import os
 import platform
 import shutil
 from dataclasses import asdict, dataclass, field, fields
@@ -11,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from assay.artifacts.process import is_gone
 from assay.artifacts.remote import is_address
 from assay.artifacts.storage import Location, atomic_path, location, sizes, within
 from assay.errors import ArtifactError
@@ -119,19 +119,8 @@ def _checksum(content: dict[str, Any]) -> str:
 def remove_abandoned(folder: Path, name: str | None = None) -> None:
     """Deletes temporary files and folders (those that stand for `name`) whose process is gone, left by a killed run."""
     for path in folder.glob(f".{'*' if name is None else glob.escape(name)}.*.tmp"):
-        pid = path.name.split(".")[-2]
-        if pid.isdigit() and not _is_alive(int(pid)):
+        if is_gone(path.name.split(".")[-2]):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assay.artifacts.process import own_name
 from assay.artifacts.remote import RemotePath, is_address, sizes_of
 from assay.errors import StorageError
 
@@ -76,9 +77,9 @@ def find_glob(pattern: Location) -> list[Location]:
 def atomic_path(path: Location) -> Iterator[Path]:
     """A temporary local file that becomes `path` when the block ends well, and is removed when it does not."""
     if isinstance(path, Path):
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = path.with_name(f".{path.name}.{own_name()}.tmp")
     else:
-        temporary = scratch_folder() / f".{path.name}.{_mark(path)}.{os.getpid()}.tmp"
+        temporary = scratch_folder() / f".{path.name}.{_mark(path)}.{own_name()}.tmp"
     try:
         yield temporary
         if isinstance(path, Path):

@@ -2,19 +2,23 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from assay.artifacts.claims import sweep_claims
 from assay.artifacts.fingerprint import file_fingerprint, fingerprint
 from assay.artifacts.manifest import MANIFEST, Manifest, atomic_path, remove_abandoned
+from assay.artifacts.process import own_name
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import NUM_REQUESTS, Location, location, remove_folder, scratch_folder, scratch_for
 from assay.errors import ArtifactError, check
 
 DEFAULT_WORKSPACE = ".assay"
 _FILES = "files.json"
+_DRAFT = "draft.json"  # while the artifact is being made: what it is called and made from
 
 
 class Workspace:
@@ -112,6 +116,8 @@ class Draft:
     def finished(self) -> Manifest | None:
         """The manifest when the artifact is whole, None when work is left; a damaged artifact is deleted.
 
+        It is put aside first: of several processes that find the damage only one deletes, and only what it found.
+
         Raises:
             ArtifactError: it is damaged, and its folder a link to somewhere else, where nothing is deleted.
         """
@@ -124,15 +130,31 @@ class Draft:
         except ArtifactError as error:
             if isinstance(self.folder, Path) and self.folder.is_symlink():
                 raise ArtifactError(f"{error} It is a link, so this is left to you.") from None
-        remove_folder(self.folder)
+        aside = self.folder
+        with suppress(FileNotFoundError):
+            if isinstance(self.folder, Path):
+                aside = self.folder.with_name(f".{self.folder.name}.{own_name()}.tmp")
+                os.rename(self.folder, aside)
+            remove_folder(aside)
         return None
+
+    def or_finished(self, make: Callable[[], Manifest]) -> Manifest:
+        """What `make` returns; or the manifest of a process that finished first, and cleared away what `make` needs."""
+        try:
+            return make()
+        except FileNotFoundError:
+            if (done := self.finished()) is None:
+                raise
+            return done
 
     def start(self) -> None:
         """Makes the folder, or takes up the one that an interrupted run left."""
         make_folder(self.folder)
         local = self.folder if isinstance(self.folder, Path) else scratch_folder()
-        for folder in (local, *(path for path in local.iterdir() if path.is_dir())):
+        for folder in (local.parent, local, *(path for path in local.iterdir() if path.is_dir())):
             remove_abandoned(folder)
+        with atomic_path(self.folder / _DRAFT) as path:
+            path.write_text(json.dumps({"name": self.name, "inputs": self.inputs}), encoding="utf-8")
 
     @property
     def scratch(self) -> Path:
@@ -140,7 +162,9 @@ class Draft:
         return scratch_for(self.folder)
 
     def finish(self, **content: Any) -> Manifest:
-        """Writes the manifest, after which the artifact is whole."""
+        """Writes the manifest, after which the artifact is whole; one that another process has written stands."""
+        with suppress(ArtifactError):
+            return Manifest.load(self.folder)
         manifest = Manifest(
             kind=self.kind,
             name=self.name,
@@ -151,7 +175,17 @@ class Draft:
             **content,
         )
         manifest.save(self.folder)
+        sweep_claims(self.folder)
+        (self.folder / _DRAFT).unlink(missing_ok=True)
         return manifest
+
+
+def read_draft(folder: Location) -> dict[str, Any]:
+    """`name` and `inputs` of an artifact that is being made; empty when it is finished, or nothing is known of it."""
+    try:
+        return json.loads((folder / _DRAFT).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def make_folder(folder: Location) -> None:

@@ -5,7 +5,6 @@ worker; on the driver 16 bytes for each document whose id came before. Ids with 
 10^9 different ones one pair in 40 corpora, and that document is set aside as doubled.
 """
 
-import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,8 @@ import numpy as np
 
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.manifest import atomic_path
+from assay.artifacts.process import own_name
+from assay.artifacts.storage import scratch_for
 from assay.corpus.engine import map_parts
 from assay.kernels.arrow import utf8
 from assay.kernels.hashing import hash_strings
@@ -24,8 +25,8 @@ _RANGE_BYTES = 32 << 20
 def doubled_rows(corpus: Corpus) -> dict[int, np.ndarray]:
     """Per part that has some, the rows whose id came before, in an earlier part or earlier in the same one."""
     num_ranges = 1 + corpus.num_documents * 16 // _RANGE_BYTES
-    work = corpus.folder / f".ids.{os.getpid()}.tmp"
-    work.mkdir(exist_ok=True)
+    work = scratch_for(corpus.folder) / f".ids.{own_name()}.tmp"
+    work.mkdir(parents=True, exist_ok=True)
     try:
         for _ in map_parts(partial(_write_hashes, corpus, work), range(corpus.num_parts)):
             pass

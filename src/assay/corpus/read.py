@@ -18,12 +18,12 @@ from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import Location, atomic_path, find_glob, location, read_texts, sizes
 from assay.artifacts.workspace import Draft, Workspace
 from assay.corpus import jsonl, pages, parquet, textfiles, warc
-from assay.corpus.engine import map_parts
 from assay.corpus.extraction import DEFAULT_EXTRACTOR, EXTRACTORS, extractor_versions
 from assay.corpus.extraction import VERSION as EXTRACTION_VERSION
-from assay.corpus.failures import Failure, check_failed_share, describe, read_failures, write_failures
+from assay.corpus.failures import FAILED_FOLDER, Failure, check_failed_share, describe, read_failures, write_failures
 from assay.corpus.ids import doubled_rows
 from assay.corpus.parts import line_of, renamed, unify_schemas
+from assay.corpus.sharing import share
 from assay.errors import InputError, SchemaError, check, check_choice, check_number
 from assay.progress import note, step
 
@@ -73,9 +73,8 @@ def read_corpus(
         draft.start()
         if empty:
             note(f"{len(empty)} empty file(s) skipped: {', '.join(str(path) for path in empty[:3])}")
-        manifest = _READERS[format](
-            _Task(workspace, draft, files, labels, text, id, extract, max_failed_share, len(empty))
-        )
+        task = _Task(workspace, draft, files, labels, text, id, extract, max_failed_share, len(empty))
+        manifest = draft.or_finished(partial(_READERS[format], task))
     failed = Counter(manifest.counts["failed"])
     corpus = Corpus(draft.folder, manifest)
     check_failed_share(name, corpus.num_documents, failed, draft.folder, max_failed_share)
@@ -220,17 +219,20 @@ def _ingest(
 ) -> Manifest:
     """Runs a reader over its sources, keeping what earlier runs finished, and puts the results together.
 
-    `mend` names sources that turn out to have been cut wrongly, as they are to be read again.
+    `mend` names sources that turn out to have been cut wrongly, as they are to be read again. They get new names, and
+    the old files stay to the end: another process may just be looking at them.
     """
     draft = task.draft
     started = time.perf_counter()
-    done = _read_sources(draft, sources, amounts, read)
+    prefixes, wrong = [f"part-{k:05d}" for k in range(len(sources))], []
+    done = _read_sources(draft, sources, prefixes, amounts, read)
     while mend is not None and (again := mend(sources, done)):
         sources = [again.get(k, source) for k, source in enumerate(sources)]
         for k in again:
-            for path in [*draft.folder.glob(f"{_prefix(k)}[.-]*")]:
-                path.unlink()
-        done = _read_sources(draft, sources, amounts, read)
+            (draft.folder / FAILED_FOLDER / f"{prefixes[k]}.parquet").unlink(missing_ok=True)
+            wrong.append(prefixes[k])
+            prefixes[k] += "r"
+        done = _read_sources(draft, sources, prefixes, amounts, read)
     _require_unchanged(task)
     parts = [part for result in done for part in result["parts"]]
     failed = sum((Counter(result["failed"]) for result in done), Counter())
@@ -247,28 +249,33 @@ def _ingest(
     counts: dict[str, Any] = {"documents": num_documents, "failed": dict(failed), "empty_files": task.num_empty}
     if no_documents:
         counts["no_documents"] = dict(sorted(no_documents.items()))
-    return draft.finish(
+    manifest = draft.finish(
         schema=schema,
         parts=[part for part in parts if part["rows"]],
         counts=counts,
         summary={"estimated_tokens": sum(result["estimated_tokens"] for result in done)},
         seconds={"wall": time.perf_counter() - started, "core": sum(result["seconds"] for result in done)},
     )
+    for path in [path for prefix in wrong for path in draft.folder.glob(f"{prefix}[.-]*")]:
+        path.unlink(missing_ok=True)
+    return manifest
 
 
 def _read_sources(
-    draft: Draft, sources: Sequence[Any], amounts: list[int], read: Callable[..., dict[str, Any]]
+    draft: Draft,
+    sources: Sequence[Any],
+    prefixes: list[str],
+    amounts: list[int],
+    read: Callable[..., dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """The result of each source, taken from the folder where it has been read before."""
-    prefixes = [_prefix(k) for k in range(len(sources))]
-    there = sizes(draft.folder, [f"{prefix}.json" for prefix in prefixes])
-    todo = [k for k, size in enumerate(there) if not size]
+    paths = [draft.folder / f"{prefix}.json" for prefix in prefixes]
+    todo = [k for k, size in enumerate(sizes(draft.folder, [path.name for path in paths])) if not size]
     work = partial(_read_source, read, draft.folder)
     with step(f"read {draft.name}", sum(amounts[k] for k in todo)) as advance:
-        results = map_parts(work, [(sources[k], prefixes[k]) for k in todo])
-        for k, _ in zip(todo, results, strict=True):
-            advance(amounts[k])
-    return [json.loads(text) for text in read_texts([draft.folder / f"{prefix}.json" for prefix in prefixes])]
+        for k in share(work, [(sources[k], prefixes[k]) for k in todo], [paths[k] for k in todo]):
+            advance(amounts[todo[k]])
+    return [json.loads(text) for text in read_texts(paths)]
 
 
 def _require_unchanged(task: _Task) -> None:
@@ -281,10 +288,6 @@ def _require_unchanged(task: _Task) -> None:
                 raise InputError(f"{file} was changed while it was read. Run the same command again.")
     except FileNotFoundError as error:
         raise InputError(f"{error.filename} is gone: it was there when reading began.") from error
-
-
-def _prefix(source: int) -> str:
-    return f"part-{source:05d}"
 
 
 def _read_source(read: Callable[..., dict[str, Any]], folder: Location, item: tuple[Any, str]) -> str:

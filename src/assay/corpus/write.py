@@ -1,5 +1,6 @@
 """Writing chosen documents as Parquet or JSON lines, for any trainer to read."""
 
+import glob
 import os
 import re
 import shutil
@@ -15,15 +16,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assay.artifacts.claims import claims_below, sweep_claims
 from assay.artifacts.kinds import Corpus, Export, Selection
 from assay.artifacts.manifest import EXPORT_MANIFEST, Manifest, remove_abandoned
+from assay.artifacts.process import own_name
 from assay.artifacts.remote import RemotePath
-from assay.artifacts.storage import Location, atomic_path
+from assay.artifacts.storage import Location, atomic_path, sizes
 from assay.corpus.engine import map_parts
+from assay.corpus.sharing import share, share_one
 from assay.errors import ArtifactError, check_choice
 from assay.progress import step
 
 FORMATS = {"parquet": ".parquet", "jsonl": ".jsonl", "jsonl.zst": ".jsonl.zst"}
+VERSION = 1
+_DRAFT = re.compile(rf"\.[0-9a-f]{{16}}-({'|'.join(map(re.escape, FORMATS))})\.tmp$")
 _ROW_GROUP_ROWS = 16_384
 _UNFINISHED = "_unfinished"  # beside the parts of an export on an object store that is being written
 _PART = re.compile(r"part-\d{5,}\.(parquet|jsonl|jsonl\.zst)")
@@ -35,8 +41,8 @@ def write_selection(corpus: Corpus, selection: Selection, to: Location, format: 
 
     One file for each part of the corpus that has a chosen document, in corpus order. The folder appears when it is
     whole; one that Assay wrote before is replaced, any other that is not empty is refused. On an object store, which
-    has no renaming, the old files go first and the manifest comes last. In JSON lines, NaN is null and bytes
-    are base64.
+    has no renaming, the old files go first and the manifest comes last. What was written is not written again;
+    processes that write the same share its parts. In JSON lines, NaN is null and bytes are base64.
 
     Raises:
         ArtifactError: the folder holds something else.
@@ -50,36 +56,74 @@ def write_selection(corpus: Corpus, selection: Selection, to: Location, format: 
         to = to.resolve()  # where a link leads to, so that the link stays
         remove_abandoned(to.parent, to.name)
     _check_replaceable(to)
-    with _replacing(to) if isinstance(to, Path) else _overwriting(to) as draft:
-        entries: list[dict[str, Any]] = []
-        with step(f"write {to.name}", selection.manifest.counts["kept"], "documents") as advance:
-            for entry in map_parts(partial(_write_part, corpus, selection, draft, format), range(corpus.num_parts)):
-                if entry is not None:
-                    entries.append(entry)
-                    advance(entry["documents"])
-        manifest = _manifest(corpus, selection, to.name, format, entries)
-        manifest.save(draft, EXPORT_MANIFEST)
-    return Export(given, manifest)
+    if (done := _written(selection, to, format)) is None:
+        if isinstance(to, RemotePath):
+            with _overwriting(to):
+                _fill(corpus, selection, to.name, format, to).save(to, EXPORT_MANIFEST)
+        else:
+            _write_beside(corpus, selection, to, format)
+        done = Manifest.load(to)
+    return Export(given, done)
 
 
-@contextmanager
-def _replacing(to: Path) -> Iterator[Path]:
-    """A new folder beside `to` that takes its place when the block ends well, and is removed when it does not."""
-    draft, old = (to.with_name(f".{to.name}.{mark}{os.getpid()}.tmp") for mark in ("", "old."))
-    for folder in (draft, old):  # a killed process may have had this one's number, as in a container
-        shutil.rmtree(folder, ignore_errors=True)
-    draft.mkdir(parents=True)
+def _write_beside(corpus: Corpus, selection: Selection, to: Path, format: str) -> None:
+    """Writes into a hidden folder that takes the place of `to` when it is whole.
+
+    Its name says what it is to be, so that other processes, and a rerun, go on with it.
+    """
+    draft = to.with_name(f".{to.name}.{selection.fingerprint}-{format}.tmp")
     try:
-        yield draft
-        if to.exists():
-            os.rename(to, old)
+        draft.mkdir(parents=True, exist_ok=True)
+        manifest = _fill(corpus, selection, to.name, format, draft)
+        share_one(lambda: _install(draft, to, manifest), to, lambda _: not draft.exists())
+    except FileNotFoundError:  # another process may have put the draft in its place
+        if _written(selection, to, format) is None:
+            raise
+
+
+def _written(selection: Selection, to: Location, format: str) -> Manifest | None:
+    """The manifest of `to` where it is whole, and what is to be written."""
+    try:
+        manifest = Manifest.load(to)
+    except (ArtifactError, NotADirectoryError):
+        return None
+    is_it = (manifest.kind, manifest.version, manifest.fingerprint) == ("export", VERSION, selection.fingerprint)
+    return manifest if is_it and manifest.parameters == {"format": format} else None
+
+
+def _fill(corpus: Corpus, selection: Selection, name: str, format: str, draft: Location) -> Manifest:
+    """Writes the parts that are not in the draft."""
+    counts = list(map_parts(partial(_count, selection), range(corpus.num_parts)))
+    parts = [part for part, (rows, _) in enumerate(counts) if rows]
+    paths = [draft / f"part-{part:05d}{FORMATS[format]}" for part in parts]
+    with step(f"write {name}", selection.manifest.counts["kept"], "documents") as advance:
+        for k in share(partial(_write_part, corpus, selection, format), list(zip(parts, paths, strict=True)), paths):
+            advance(counts[parts[k]][1])
+    entries = [
+        {"file": path.name, "rows": counts[part][0], "bytes": size, "documents": counts[part][1]}
+        for part, path, size in zip(parts, paths, sizes(draft, [path.name for path in paths]), strict=True)
+    ]
+    return _manifest(corpus, selection, name, format, entries)
+
+
+def _install(draft: Path, to: Path, manifest: Manifest) -> None:
+    """Puts the draft into the place of `to`, or leaves both as they were; then removes what was given up."""
+    manifest.save(draft, EXPORT_MANIFEST)
+    sweep_claims(draft)
+    remove_abandoned(to.parent, to.name)
+    old = to.with_name(f".{to.name}.old.{own_name()}.tmp")
+    if to.exists():
+        os.rename(to, old)
+    try:
         os.rename(draft, to)
     except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        if old.exists() and not to.exists():
+        if old.exists():
             os.rename(old, to)
         raise
     shutil.rmtree(old, ignore_errors=True)
+    for other in to.parent.glob(f".{glob.escape(to.name)}.*-*.tmp"):
+        if _DRAFT.search(other.name) and all(is_gone for *_, is_gone in claims_below(other)):
+            shutil.rmtree(other, ignore_errors=True)
 
 
 @contextmanager
@@ -101,7 +145,7 @@ def _manifest(corpus: Corpus, selection: Selection, name: str, format: str, entr
         kind="export",
         name=name,
         fingerprint=selection.fingerprint,
-        version=1,
+        version=VERSION,
         parameters={"format": format},
         inputs={"corpus": corpus.fingerprint, "selection": selection.fingerprint},
         schema=corpus.manifest.schema,
@@ -111,17 +155,19 @@ def _manifest(corpus: Corpus, selection: Selection, name: str, format: str, entr
     )
 
 
-def _write_part(corpus: Corpus, selection: Selection, to: Location, format: str, part: int) -> dict[str, Any] | None:
+def _count(selection: Selection, part: int) -> tuple[int, int]:
+    """(rows to write, different documents among them)."""
     repeats = selection.repeats(part)
-    if not repeats.any():
-        return None
-    path = to / f"part-{part:05d}{FORMATS[format]}"
+    return int(repeats.sum()), int(np.count_nonzero(repeats))
+
+
+def _write_part(corpus: Corpus, selection: Selection, format: str, item: tuple[int, Location]) -> None:
+    part, path = item
+    repeats = selection.repeats(part)
     batches = _chosen(corpus, repeats, part)
     with atomic_path(path) as temporary:
         rows = _write_parquet(batches, temporary) if format == "parquet" else _write_jsonl(batches, temporary, format)
-        size = temporary.stat().st_size
     assert rows == repeats.sum()
-    return {"file": path.name, "rows": rows, "bytes": size, "documents": int((repeats > 0).sum())}
 
 
 def _chosen(corpus: Corpus, repeats: np.ndarray, part: int) -> Iterator[pa.RecordBatch]:
