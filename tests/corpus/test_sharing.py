@@ -45,7 +45,7 @@ def test_what_is_there_is_kept_and_the_rest_made_in_order_of_the_own_part(
     assert (tmp_path / "log").read_text().count("\n") == 8 and paths[4].read_text() == "from before"
 
 
-WORKER = """
+WORKER = r"""
 import os, sys, time
 from pathlib import Path
 from assay.artifacts import claims
