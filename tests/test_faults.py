@@ -3,7 +3,9 @@
 import json
 import os
 import random
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import assay
 from tests.conftest import make_prose, write_jsonl
 
 RECIPE = """
@@ -39,9 +42,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def start(folder: Path, workspace: Path, out: Path, **options: Any) -> subprocess.Popen[str]:
+def start(folder: Path, workspace: Path, out: Path, *more: str, **options: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "assay.cli", "compare", "recipe.yaml"]
-    command += ["--workspace", str(workspace), "--out", str(out), "--set", f"write.to={out / 'chosen'}"]
+    command += ["--workspace", str(workspace), "--out", str(out), "--set", f"write.to={out / 'chosen'}", *more]
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -62,6 +65,21 @@ def result(out: Path) -> dict[str, Any]:
     content = json.loads((out / "comparison.json").read_text())
     del content["seconds"]
     return content
+
+
+def parts(folder: Path) -> dict[Path, bytes]:
+    """All that was computed, without what says how long it took."""
+    found = [*folder.rglob("part-*"), *folder.rglob("state.npz"), *folder.rglob("tokenizer.json")]
+    return {path.relative_to(folder): path.read_bytes() for path in found if not path.match("part-*.json")}
+
+
+def assert_same_bytes(expected: Path, folder: Path) -> None:
+    """Two runs gave the same workspace and export, and nothing half-made or claimed is left."""
+    for name in ("workspace", "chosen"):
+        wanted, found = parts(expected / name), parts(folder / name)
+        assert wanted.keys() == found.keys()
+        assert [path for path in wanted if wanted[path] != found[path]] == []
+    assert not [*folder.rglob("*.tmp"), *folder.rglob("*.claim"), *folder.rglob("draft.json")]
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +108,7 @@ def test_five_kills_and_a_rerun_give_the_same_bytes(
     code, errors = finish(start(folder, tmp_path / "workspace", tmp_path))
     assert code == 0, errors
     assert result(tmp_path) == result(expected)
-    for part in [*(expected / "workspace").rglob("part-*"), *(expected / "workspace").rglob("state.npz")]:
-        if part.suffix == ".json":
-            continue  # how long reading took
-        twin = tmp_path / "workspace" / part.parent.name / part.name
-        assert twin.read_bytes() == part.read_bytes(), twin
-    chosen = {path.name: path.read_bytes() for path in (expected / "chosen").glob("part-*")}
-    assert {path.name: path.read_bytes() for path in (tmp_path / "chosen").glob("part-*")} == chosen
-    assert not list((tmp_path / "workspace").rglob("*.tmp"))
+    assert_same_bytes(expected, tmp_path)
 
 
 @pytest.mark.slow
@@ -118,16 +129,76 @@ def test_ctrl_c_leaves_a_sentence(
 
 
 @pytest.mark.slow
-def test_two_at_once_on_one_workspace_do_no_harm(
+def test_a_job_array_of_which_one_task_is_killed_gives_the_same_bytes(
     folder: Path, uninterrupted: tuple[Path, float], tmp_path: Path
 ) -> None:
-    outs = [tmp_path / "a", tmp_path / "b"]
-    processes = [start(folder, tmp_path / "workspace", out) for out in outs]
-    for process in processes:
+    expected, seconds = uninterrupted
+    environment = {**os.environ, "SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_COUNT": "3"}
+    tasks = [
+        start(folder, tmp_path / "workspace", tmp_path, "--part", "slurm", env=environment | {"SLURM_ARRAY_TASK_ID": k})
+        for k in "012"
+    ]
+    time.sleep(random.Random(1).uniform(0.4, 0.8) * seconds)
+    tasks[1].kill()
+    for k, task in enumerate(tasks):
+        code, errors = finish(task)
+        assert k == 1 or code == 0, errors
+    assert result(tmp_path) == result(expected)
+    assert_same_bytes(expected, tmp_path)
+
+
+@pytest.mark.slow
+def test_two_recipes_at_once_on_one_workspace_share_their_steps(
+    folder: Path, uninterrupted: tuple[Path, float], tmp_path: Path
+) -> None:
+    """The other recipe lacks an arm, so all that it computes is computed for the first as well."""
+    expected, _ = uninterrupted
+    (folder / "other.yaml").write_text("".join(line for line in RECIPE.splitlines(True) if "longest" not in line))
+    other = ["score", "other.yaml", "--workspace", str(tmp_path / "workspace")]
+    one = start(folder, tmp_path / "workspace", tmp_path)
+    two = subprocess.Popen([sys.executable, "-m", "assay.cli", *other], cwd=folder, stderr=subprocess.PIPE, text=True)
+    for process in (one, two):
         code, errors = finish(process)
         assert code == 0, errors
-    for out in outs:
-        assert result(out) == result(uninterrupted[0])
+    assert result(tmp_path) == result(expected)
+    assert_same_bytes(expected, tmp_path)
+    for made in (tmp_path / "workspace").glob("scores-*"):
+        lines = [line for log in made.glob("seconds.*") for line in log.read_text().splitlines()]
+        names = [json.loads(line)[0] for line in lines if "part-" in line]
+        assert len(names) == len(set(names)) == 6, made  # each part once, by the one or the other
+
+
+@pytest.mark.slow
+def test_a_workspace_that_is_deleted_under_a_run_is_explained(
+    folder: Path, uninterrupted: tuple[Path, float], tmp_path: Path
+) -> None:
+    process = start(folder, tmp_path / "workspace", tmp_path)
+    while len(list((tmp_path / "workspace").glob("*/manifest.json"))) < 3:
+        assert process.poll() is None
+        time.sleep(0.005)
+    while (tmp_path / "workspace").exists():  # the run may be putting things in
+        shutil.rmtree(tmp_path / "workspace", ignore_errors=True)
+    code, errors = finish(process)
+    assert code == 1, errors
+    assert re.search("Error: .*(is gone: it was there before|was never finished)", errors), errors
+    assert "Traceback" not in errors
+
+
+def test_clocks_that_jump_lose_nothing_and_make_nothing_stale(tmp_path: Path) -> None:
+    """Files from the future and from long ago, as after a clock was set or a host with another time wrote them."""
+    path = write_jsonl(tmp_path / "pool.jsonl", make_prose(50))
+    corpus = assay.read(path, workspace=tmp_path / "workspace")
+    scores = assay.score(corpus, "length", workspace=tmp_path / "workspace")
+    before = {p: p.stat().st_ino for p in (tmp_path / "workspace").rglob("part-*")}
+    for seconds in (0, 2**33):
+        (scores.folder / "manifest.json").unlink()  # as if it had been killed just before
+        for file in (path, *(p for p in (tmp_path / "workspace").rglob("*") if p.is_file())):
+            os.utime(file, (seconds, seconds))
+        again = assay.score(
+            assay.read(path, workspace=tmp_path / "workspace"), "length", workspace=corpus.folder.parent
+        )
+        assert again == scores and again.to_table().equals(scores.to_table())
+        assert {p: p.stat().st_ino for p in (tmp_path / "workspace").rglob("part-*")} == before
 
 
 def test_a_file_size_limit_is_explained(folder: Path, tmp_path: Path) -> None:
@@ -160,7 +231,11 @@ def test_a_full_disk_is_explained_and_the_run_goes_on_elsewhere_or_later(
     assert code == 1, errors
     assert "Error: No space left on the disk" in errors and "make room" in errors
     assert "Traceback" not in errors
-    subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    code, errors = finish(start(folder, small_disk / "workspace", tmp_path))
+    assert code == 1, errors
+    assert "Error: Not allowed to use" in errors and "--workspace" in errors and "Traceback" not in errors
+    subprocess.run(["mount", "-o", "remount,rw,size=200m", str(small_disk)], check=True)
     code, errors = finish(start(folder, small_disk / "workspace", tmp_path))
     assert code == 0, errors
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -49,7 +50,7 @@ def describe_status(found: Mapping[str, Any]) -> RenderableType:
     groups: list[RenderableType] = []
     for state, title in (
         (RUNNING, "Being made"),
-        (HALF_DONE, "Left half-done: nobody works on it; the same command goes on"),
+        (HALF_DONE, "Half-done, and nobody is at work on a file of it now: the same command goes on"),
         (DAMAGED, "Damaged: the same command makes it anew"),
     ):
         some = [artifact for artifact in artifacts if artifact["state"] == state]
@@ -74,7 +75,8 @@ def _artifact(folder: Location, workspace: Workspace) -> dict[str, Any]:
         "fingerprint": mark,
         "folder": folder.name,
         "state": RUNNING if is_running else HALF_DONE,
-        "parts": sum(1 for _ in folder.glob("part-*")),
+        # Some readers leave Parquet and what they found, some only the latter.
+        "parts": max(Counter(path.suffix for path in folder.glob("part-*")).values(), default=0),
         "of": _num_parts(draft, workspace),
         "rows": 0,
         "bytes": _size(folder),
