@@ -15,8 +15,12 @@ A message names the thing, the rule, the value and the way out: "`num_buckets` (
 """
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+_MAX_SHOWN = 200  # characters
+_SECRET = re.compile("token$|secret|passw|credential|api_?key|access_?key|auth", re.I)
 
 
 class AssayError(Exception):
@@ -65,7 +69,22 @@ class MissingExtraError(AssayError, ImportError):
 def check(ok: bool, name: str, value: object, rule: str, way_out: str = "") -> None:
     """Raises InvalidParameterError "`name` (=value) must be rule. way_out" unless `ok`."""
     if not ok:
-        raise InvalidParameterError(f"`{name}` (={value!r}) must be {rule}.{' ' + way_out if way_out else ''}")
+        raise InvalidParameterError(f"`{name}` (={shown(value)}) must be {rule}.{' ' + way_out if way_out else ''}")
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: in short, and without what its name says to be a secret."""
+    try:
+        text = repr(_without_secrets(value))
+    except (ValueError, RecursionError):  # Python writes no integer of over 4,300 digits
+        return f"a value of type {type(value).__name__} that is too large to show"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
+def _without_secrets(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {k: "***" if _SECRET.search(str(k)) else _without_secrets(v) for k, v in value.items()}
+    return [_without_secrets(v) for v in value] if isinstance(value, list) else value
 
 
 def check_text(name: str, value: object) -> None:
@@ -97,5 +116,5 @@ def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
 
 def did_you_mean(value: object, choices: Iterable[str]) -> str:
     """ "Did you mean 'dsir'?" when one of `choices` is close to `value`, else an empty string."""
-    close = difflib.get_close_matches(str(value), list(choices), n=1)
+    close = difflib.get_close_matches(str(value)[:_MAX_SHOWN], list(choices), n=1)
     return f"Did you mean {close[0]!r}?" if close else ""

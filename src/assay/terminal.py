@@ -1,4 +1,4 @@
-"""Text for a terminal: documents and names are shown as they are, and what would command the terminal as signs."""
+"""Text for people: documents and names are shown as they are, and what would command a terminal as signs."""
 
 import re
 from collections.abc import Iterable
@@ -7,8 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.segment import Segment
 
-# C0 but for tab and line feed, delete, C1; marks that turn the direction of text round, so that it reads otherwise.
-_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# C0 but for tab and line feed, delete, C1; marks that turn the direction of text round, so that it reads otherwise; and
+# what is no character: halves of surrogate pairs, and the last two of the basic plane, which no XML may hold.
+_COMMANDS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 _SYMBOLS, _DELETE, _UNKNOWN = 0x2400, "\u2421", "\ufffd"
 
 

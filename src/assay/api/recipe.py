@@ -31,6 +31,9 @@ from assay.selection.presets import PRESETS, changed
 
 RANDOM = "random"
 BEST = "best"
+_MAX_YAML_CHARACTERS = 1_000_000
+_MAX_YAML_NODES = 100_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _RULES = list(dict.fromkeys(rule for rules in PRESETS.values() for rule in rules))
 
 
@@ -285,8 +288,7 @@ class Recipe:
             try:
                 _set(content, key, _parse(value))
             except yaml.YAMLError as error:
-                problem = " ".join(str(error).split())
-                raise InvalidParameterError(f"`--set` ({key}={value}) is not YAML: {problem}") from None
+                raise InvalidParameterError(f"`--set` ({key}={value}) is not YAML: {_problem(error)}") from None
         return cls.from_dict(content, file.parent)
 
     @classmethod
@@ -470,7 +472,48 @@ _Loader.add_implicit_resolver(
 
 
 def _parse(text: str) -> Any:
-    return yaml.load(text, _Loader)
+    """The content of some YAML.
+
+    Raises:
+        YAMLError: it is not YAML, or more than a recipe can be: too long, too deep, or too large when aliases are
+            followed ("billion laughs").
+    """
+    if len(text) > _MAX_YAML_CHARACTERS:
+        raise yaml.YAMLError(f"it is longer than {_MAX_YAML_CHARACTERS:,} characters")
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _num_nodes(node, {}) > _MAX_YAML_NODES:
+            raise yaml.YAMLError(f"it stands for more than {_MAX_YAML_NODES:,} values, its aliases followed")
+        return loader.construct_document(node)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deep") from None
+    except (ValueError, OverflowError) as error:
+        raise yaml.YAMLError(str(error)) from None
+    finally:
+        loader.dispose()
+
+
+def _num_nodes(node: Any, known: dict[int, float]) -> float:
+    """How many values a node stands for, every alias counted in full; infinitely many where it is part of itself."""
+    if id(node) not in known:
+        known[id(node)] = float("inf")
+        children = node.value if not isinstance(node, yaml.ScalarNode) else ()
+        if isinstance(node, yaml.MappingNode):
+            children = [child for pair in node.value for child in pair]
+        elif isinstance(node, yaml.ScalarNode) and ("\0" in node.value or _SURROGATE.search(node.value)):
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1} has a character that no text has")
+        known[id(node)] = 1 + sum(_num_nodes(child, known) for child in children)
+    return known[id(node)]
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with YAML, and where, without the line itself: it may hold a secret."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem} (line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1})"
+    return " ".join(str(error).split())
 
 
 def _read_yaml(file: Path, missing: str) -> Any:
@@ -479,7 +522,7 @@ def _read_yaml(file: Path, missing: str) -> Any:
     except FileNotFoundError:
         raise InvalidParameterError(missing) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidParameterError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+        raise InvalidParameterError(f"{file} is not YAML: {_problem(error)}") from None
 
 
 def _mapping(where: str, content: Any) -> Mapping[str, Any]:

@@ -102,7 +102,7 @@ def _check_place(part: dict[str, Any], manifest: Manifest) -> None:
         known = manifest.parameters["folder"]
         is_right = manifest.kind == "corpus" and "footer" in part and str(location(file).parent) in known
     else:
-        is_right = not is_address(file) and Path(file).name == file != ".." and "\0" not in file
+        is_right = not is_address(file) and Path(file).name == file and file not in ("", "..") and "\0" not in file
     if not is_right:
         raise ValueError(f"the part {file!r} is not in its folder")
 

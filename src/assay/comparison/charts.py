@@ -7,6 +7,7 @@ from typing import Any
 import vl_convert
 
 from assay.comparison.result import multiplier_estimate
+from assay.terminal import printable
 
 VERDICT_COLOURS = {"better": "#0b7a5b", "worse": "#b3361e", "no difference shown": "#6b7280", "yardstick": "#374151"}
 _INK, _GRID, _POOL = "#1f2933", "#e5e7eb", "#c3cad4"
@@ -296,5 +297,14 @@ def _spread(lines: Sequence[Mapping[str, Any]], gap: float) -> list[dict[str, An
 
 def _svg(spec: dict[str, Any]) -> str:
     return vl_convert.vegalite_to_svg(
-        {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "config": _CONFIG, **spec}
+        {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "config": _CONFIG, **_drawable(spec)}
     )
+
+
+def _drawable(value: Any) -> Any:
+    """The same with signs for what no SVG can hold: the renderer ends the whole process over a control character."""
+    if isinstance(value, dict):
+        return {key: _drawable(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [_drawable(v) for v in value]
+    return printable(value) if isinstance(value, str) else value

@@ -15,6 +15,8 @@ from assay.errors import InputError
 
 FAILED_FOLDER = "failed"
 MAX_RAW_BYTES = 64 << 10  # what is kept of a page or record that is set aside
+MAX_INFLATED_RATIO = 250  # of a compressed file; text gives 3 to 10, lines that repeat one another 100
+FREE_INFLATED_BYTES = 256 << 20  # that any file may inflate to
 _SHOWN = 3
 
 # Reason -> what is wrong, as a person would say it.
@@ -37,6 +39,8 @@ REASONS = {
     "page_too_costly": "takes too long, or too much memory, to read",
     "extractor_failed": "made the extractor fail",
     "unreadable_file": "cannot be read",
+    "line_too_long": "is too long for a document",
+    "inflates_too_far": "inflates further than any text does",
     "scorer_failed": "makes the scorer fail",
     "refiner_failed": "makes the refiner fail",
 }
@@ -51,6 +55,13 @@ _SCHEMA = pa.schema(
         ("unit", pa.string()),
     ]
 )
+
+
+def inflates_too_far(num_bytes: int, file_bytes: int) -> str:
+    """What is wrong with a compressed file of `file_bytes` that has given `num_bytes`; "" where nothing is."""
+    if num_bytes <= max(FREE_INFLATED_BYTES, MAX_INFLATED_RATIO * file_bytes):
+        return ""
+    return f"{file_bytes:,} bytes have given {num_bytes:,}, and there is more"
 
 
 class Failure(NamedTuple):

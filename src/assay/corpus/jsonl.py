@@ -19,11 +19,12 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from assay.artifacts.storage import Location, open_bytes
-from assay.corpus.failures import Failure, write_failures
+from assay.corpus.failures import MAX_RAW_BYTES, Failure, inflates_too_far, write_failures
 from assay.corpus.pages import extract_column
 from assay.corpus.parts import PartWriter, renamed
 
 RANGE_BYTES = 64 << 20
+MAX_LINE_BYTES = 64 << 20  # the longest book has 20 MB
 _BLOCK_BYTES = 8 << 20
 _AT_END = -1  # stands for the line after the last one, until that is known
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
@@ -72,9 +73,11 @@ def cut(path: Location) -> list[tuple[int, int | None, int]]:
                 block = stream.read(min(_BLOCK_BYTES, wanted - end))
                 num_lines += block.count(b"\n")
                 end += len(block)
-            rest = stream.readline()
-            num_lines += rest.endswith(b"\n")
-            end += len(rest)
+            while rest := stream.readline(_BLOCK_BYTES):
+                end += len(rest)
+                if rest.endswith(b"\n"):
+                    num_lines += 1
+                    break
             ranges.append((start, end, line))
             start, line = end, line + num_lines
     return ranges
@@ -131,6 +134,8 @@ def _blocks(source: Source, failures: list[Failure]) -> Iterator[bytes]:
 def _raw_blocks(source: Source, failures: list[Failure]) -> Iterator[bytes]:
     """The range in blocks that end at a line end. A stream that breaks off gives all that can be had of it."""
     position, rest = 0, b""
+    is_compressed = source.path.suffix.lower() in _COMPRESSIONS
+    size = source.path.stat().st_size
     read_bytes = _BLOCK_BYTES
     limit = None if source.end is None else source.end - source.start
     while True:
@@ -138,11 +143,14 @@ def _raw_blocks(source: Source, failures: list[Failure]) -> Iterator[bytes]:
             with _open(source, position) as stream:
                 while block := stream.read(read_bytes if limit is None else min(read_bytes, limit - position)):
                     position += len(block)
+                    if is_compressed and (detail := inflates_too_far(position, size)):
+                        failures.append(Failure(source.label, _AT_END, "inflates_too_far", detail, b""))
+                        return
                     end = block.rfind(b"\n") + 1
                     if end:
                         yield b"".join((rest, memoryview(block)[:end]))
                         rest = block[end:]
-                    else:
+                    elif len(rest) <= MAX_LINE_BYTES:  # of what is longer, enough is kept to see that
                         rest += block
             break
         except OSError as error:
@@ -185,6 +193,8 @@ def _parse_flat(block: bytes, first_line: int, bounds: np.ndarray, source: Sourc
     column it was not told of overflows its stack.
     """
     num_lines = len(bounds) + 1
+    if len(block) > MAX_LINE_BYTES and np.diff(bounds, prepend=-1, append=len(block)).max() > MAX_LINE_BYTES:
+        return None
     data = np.frombuffer(block, np.uint8)
     if not ((data[bounds - 1] == ord("}")) & (data[bounds + 1] == ord("{"))).all():
         return None
@@ -240,6 +250,10 @@ def _decode(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line, row) of each document in a block; lines that are none are added to `failures`, blank ones passed over."""
     for number, line in enumerate(block.split(b"\n"), first_line):
+        if len(line) > MAX_LINE_BYTES:
+            detail = f"more than {MAX_LINE_BYTES:,} bytes"
+            failures.append(Failure(source.label, number, "line_too_long", detail, line[:MAX_RAW_BYTES]))
+            continue
         if not line.strip():
             continue
         try:

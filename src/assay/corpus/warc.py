@@ -27,7 +27,7 @@ from assay.corpus.extraction import (
     Page,
     extract_pages,
 )
-from assay.corpus.failures import MAX_RAW_BYTES, Failure, write_failures
+from assay.corpus.failures import MAX_RAW_BYTES, Failure, inflates_too_far, write_failures
 from assay.corpus.parts import PartWriter
 
 RANGE_BYTES = 32 << 20
@@ -230,6 +230,7 @@ class _Stream:
     def __init__(self, file: BinaryIO):
         self._file = file
         self._is_gzip = file.read(2) == _GZIP_MAGIC[:2]
+        self._size = file.seek(0, 2)
         self.seek(0)
 
     def seek(self, offset: int) -> None:
@@ -238,7 +239,7 @@ class _Stream:
         self._buffer = bytearray()  # inflated, not yet taken
         self._raw = b""  # read, not yet inflated
         self._inflate: Any = None  # None between members
-        self._member, self._taken = offset, 0
+        self._member, self._taken, self._inflated_bytes = offset, 0, 0
 
     @property
     def position(self) -> tuple[int, int]:
@@ -340,6 +341,9 @@ class _Stream:
                 block = self._inflate.decompress(raw, _BLOCK_BYTES)
             except zlib.error as error:
                 raise _Broken("damaged_record", str(error)) from None
+            self._inflated_bytes += len(block)
+            if detail := inflates_too_far(self._inflated_bytes, self._size):
+                raise _Broken("inflates_too_far", detail)
             self._raw = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
             if self._inflate.eof:
                 self._inflate = None
@@ -359,7 +363,7 @@ class _Stream:
         self._member, self._taken = self._file.tell() - len(self._raw), -len(self._buffer)
         if not self._raw.startswith(_GZIP_MAGIC):
             raise _Broken("damaged_record", "no gzip member")
-        self._inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        self._inflate, self._inflated_bytes = zlib.decompressobj(16 + zlib.MAX_WBITS), 0
         return True
 
     def _find_member(self, offset: int) -> int:
