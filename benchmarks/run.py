@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from functools import reduce
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +318,46 @@ def language(folder: Path) -> dict[str, Any]:
     return _rates(megabytes / mine, megabytes / peer, "MB/s, one core", "py3langid 0.4")
 
 
+def ray_overhead(folder: Path) -> dict[str, Any]:
+    """Scoring with DSIR and length, choosing and writing on two Ray machines of a core each, against the native runner.
+
+    Included: joining the cluster, handing work over, results. Not: the start of machines and of their workers, for
+    which a run that is not counted stands, nor reading the pool. What it says is what a cluster costs that brings no
+    core more.
+    """
+    if find_spec("ray") is None:
+        raise PeerMissing("ray is not installed: make cluster-test installs it")
+    from tests.cluster import start
+
+    pool = pool_files(folder)
+    target = target_file(folder, pool)
+    code = f"""
+import assay, sys
+space = {str(folder)!r}
+pool, target = assay.read({pool!r}, workspace=space), assay.read({str(target)!r}, workspace=space)
+import time
+started = time.perf_counter()
+own = space + "/" + sys.argv[1]
+scores = [assay.score(pool, one, target=target, workspace=own) for one in (assay.DSIR(), assay.Length())]
+chosen = assay.select(pool, assay.Top(), scores=scores, by="dsir.per_ngram", budget="2M tokens", workspace=own)
+assay.write(pool, chosen, own + "-chosen")
+print(time.perf_counter() - started)
+"""
+    machines = start(2)
+    seconds: dict[str, list[float]] = {"native": [], "ray": []}
+    try:
+        for number in range(_RUNS + 1):  # the first is not counted: workers start, and compiled kernels are loaded
+            for runner, times in seconds.items():
+                environment = {**os.environ, "ASSAY_RUNNER": runner, "RAY_ADDRESS": machines.address}
+                command = [sys.executable, "-c", code, f"{runner}-{number}"]
+                done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+                times.append(float(done.stdout.split()[-1]))
+    finally:
+        machines.shutdown()
+    ours, peer = (statistics.median(seconds[runner][1:]) for runner in ("ray", "native"))
+    return _times(ours, peer, "s for 202 MB", "the native runner")
+
+
 ROWS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "dsir.score": dsir_score,
     "dsir.end_to_end": dsir_end_to_end,
@@ -329,6 +370,7 @@ ROWS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "duplicates.1m": duplicates_1m,
     "decontaminate.all": decontaminate_all,
     "language": language,
+    "runner.ray_overhead": ray_overhead,
 }
 
 

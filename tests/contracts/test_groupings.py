@@ -17,7 +17,7 @@ from assay.artifacts.workspace import Workspace
 from assay.corpus import engine, sharing
 from assay.errors import AssayError
 from assay.scorers import SCORERS, Grouping
-from tests.conftest import make_documents, words, write_jsonl
+from tests.conftest import in_this_process, make_documents, words, write_jsonl
 
 GROUPINGS = [name for name, kind in SCORERS.items() if issubclass(kind, Grouping)]
 MENU = "\n".join(" ".join(words(12, seed=k, topic="menu")) for k in range(9))
@@ -106,6 +106,7 @@ def test_one_thread_gives_the_same_bytes(
     assert [one.part_path(k).read_bytes() for k in range(3)] == [many.part_path(k).read_bytes() for k in range(3)]
 
 
+@in_this_process
 @pytest.mark.parametrize("last", ["_write_records", "_partition", "_as_part"])
 def test_an_interrupted_run_goes_on_and_gives_the_same_bytes(
     method: Grouping, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str

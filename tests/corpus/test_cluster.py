@@ -119,6 +119,14 @@ def test_an_item_whose_worker_dies_each_time_is_named(monkeypatch: pytest.Monkey
     assert ray.cancelled > 0
 
 
+def test_a_driver_that_workers_cannot_reach_is_not_a_part_that_kills_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(numbers: list[int]) -> float:
+        raise _StandIn.exceptions.ObjectLostError
+
+    with pytest.raises(ClusterError, match="could not be done in 4 tries: its machine could not fetch"):
+        mapped(_StandIn(run), 20, monkeypatch)
+
+
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray: make cluster-test")
 
 
@@ -172,7 +180,7 @@ class TestOnThreeMachines:
         assert [square for square, _ in results] == SQUARES
         counts = sorted([[node for _, node in results].count(node) for node in {node for _, node in results}])
         assert len(counts) == 3 and counts[0] >= 5
-        assert times[0] < times[-1] / 3
+        assert times[0] < times[-1] / 2
 
     def test_items_and_results_are_any_objects(self, machines: Any) -> None:
         items = [{"a": [1, (2, 3)]}, None, "text", b"bytes", {1, 2}, 1.5]

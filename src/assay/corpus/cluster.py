@@ -150,16 +150,32 @@ class _Tasks:
 
     def _try_again(self, numbers: list[int], death: Exception) -> None:
         """Each item of a task that died gets one of its own, so that the one to blame is known by the next death."""
-        note(f"a worker died ({_in_short(death)}); {len(numbers)} item(s) of work are done again")
+        reason = self._reason(death)
+        note(f"a task died ({reason}); its {len(numbers)} part(s) are done again")
         if len(numbers) == 1:
             self._tries[numbers[0]] += 1
             if self._tries[numbers[0]] >= MAX_TRIES:
+                name, errors = _name(self._items[numbers[0]]), self._ray.exceptions
+                if isinstance(death, errors.ObjectLostError):
+                    raise ClusterError(
+                        f"{name} could not be done in {MAX_TRIES} tries: {reason}. Run the driver where all machines "
+                        "of the cluster can reach it, with the cluster's RAY_AUTH_MODE and token, or use ray://host:port."
+                    )
                 raise ClusterError(
-                    f"{_name(self._items[numbers[0]])} ended its worker {MAX_TRIES} times ({_in_short(death)}): it "
-                    "crashes a library, or needs more memory than a worker may have. All else that was finished is "
-                    "kept. Give workers more memory, or leave out what this part was made from, and run again."
+                    f"{name} ended its worker {MAX_TRIES} times ({reason}): it crashes a library, or needs more memory "
+                    "than a worker may have. What else was finished is kept. Give workers more memory, or leave out "
+                    "what this part was made from, and run again."
                 )
         self._again.extend(numbers)
+
+    def _reason(self, death: Exception) -> str:
+        errors = self._ray.exceptions
+        if isinstance(death, errors.OutOfMemoryError):
+            return "out of memory"
+        if isinstance(death, errors.ObjectLostError):
+            return "its machine could not fetch what the driver has handed over"
+        is_machine = isinstance(death, (errors.NodeDiedError, errors.LocalRayletDiedError))
+        return "its machine is gone" if is_machine else "its process ended"
 
     def _deaths(self) -> tuple[type[Exception], ...]:
         errors = self._ray.exceptions
@@ -260,11 +276,6 @@ def _misfit(error: Exception) -> Exception:
 
 def _name(item: Any) -> str:
     return f"Part {item}" if isinstance(item, int) else f"The work on {str(item)[:_SHOWN_CHARACTERS]}"
-
-
-def _in_short(death: Exception) -> str:
-    kinds = {"OutOfMemoryError": "out of memory", "NodeDiedError": "its machine is gone"}
-    return kinds.get(type(death).__name__, "its process ended")
 
 
 def _imported() -> Any:
