@@ -3,7 +3,6 @@
 import glob
 import pickle
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,15 +11,6 @@ from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import atomic_path, find_glob, location, open_bytes, within
 from assay.errors import AssayError, InvalidParameterError, MissingExtraError, StorageError
 from tests.s3 import CUT, KEY, SECRET, Server, content, upload_folder
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Two tries instead of ten."""
-    monkeypatch.setattr(remote, "_ATTEMPTS", 2)
-    remote._connect.cache_clear()
-    yield
-    remote._connect.cache_clear()
 
 
 def put(path: RemotePath, data: bytes) -> RemotePath:
