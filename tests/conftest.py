@@ -76,6 +76,17 @@ def ended_process() -> str:
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Objects are tried for twice instead of ten times."""
+    from assay.artifacts import remote
+
+    monkeypatch.setattr(remote, "_ATTEMPTS", 2)
+    remote._connect.cache_clear()
+    yield
+    remote._connect.cache_clear()
+
+
 def words(num_words: int, seed: int, vocabulary: int = 2000, topic: str = "w") -> list[str]:
     """Words with Zipf frequencies, each naming its topic, so that topics can be told apart."""
     ranks = np.random.default_rng(seed).zipf(1.3, size=4 * num_words)

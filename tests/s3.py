@@ -33,7 +33,7 @@ class _Silent(WSGIRequestHandler):
 class Server:
     """fault: asked for each request (method, path); gives a status to answer with, CUT to break off half-way, or None.
 
-    requests: (method, path, query) of all that came.
+    requests: (method, path, query) of all that came. num_bytes: of the bodies that went.
     """
 
     def __init__(self) -> None:
@@ -43,6 +43,7 @@ class Server:
         self._thread.start()
         self.fault: Callable[[str, str], int | str | None] | None = None
         self.requests: list[tuple[str, str, str]] = []
+        self.num_bytes = 0
         self._buckets = 0
 
     @property
@@ -79,6 +80,7 @@ class Server:
         body, status, headers = run_wsgi_app(self._app, environ, buffered=True)
         start_response(status, list(headers))
         whole = b"".join(body)
+        self.num_bytes += len(whole)
         return [whole[: len(whole) // 2] if fault == CUT else whole]
 
 

@@ -6,7 +6,6 @@ of a batch of 16 MB of text, or one partition, for each worker; on the driver 8 
 for `Linking` about 40 bytes for each document that has a near duplicate. Nothing else grows with the documents.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -23,8 +22,9 @@ from assay.api.isolating import PART, SCORER_FAILED, Quarantine, conclude, known
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.manifest import Manifest, atomic_path
 from assay.artifacts.remote import RemotePath
+from assay.artifacts.storage import clear_scratch
 from assay.artifacts.workspace import Draft, make_folder
-from assay.corpus.failures import copy_failures
+from assay.corpus.failures import FAILED_FOLDER, copy_failures
 from assay.corpus.sharing import share
 from assay.kernels.arrow import masked, utf8
 from assay.kernels.grouping import by_partition, distinct, equal_keys, least_in_group, partition_of
@@ -49,9 +49,9 @@ def run_grouping(draft: Draft, corpus: Corpus, method: Grouping, max_failed_shar
 
 def clear_work(draft: Draft) -> None:
     """Removes what passed between the maps of a finished artifact."""
-    shutil.rmtree(draft.scratch / WORK, ignore_errors=True)
+    clear_scratch(draft.folder, WORK)
     if isinstance(draft.folder, RemotePath):
-        shutil.rmtree(draft.scratch, ignore_errors=True)
+        clear_scratch(draft.folder, FAILED_FOLDER)
         (draft.folder / WORK).remove_all()
 
 

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
-from assay.errors import InvalidParameterError, MissingExtraError, StorageError, did_you_mean
+from assay.errors import AssayError, InvalidParameterError, MissingExtraError, StorageError, did_you_mean
 
 T = TypeVar("T")
 SCHEMES = ("s3", "gs", "hf")
@@ -36,7 +36,7 @@ _BUFFER_BYTES = 8 << 20  # one request each, where a file is read from its start
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+(?=://)|s3|gs|hf):/+(.*)", re.DOTALL)
 _GLOB = set("*?[")
 _REFUSED = re.compile("ACCESS_DENIED|ACCESS_KEY|SIGNATURE|EXPIRED|TOKEN|HTTP status 40[13]|PERMISSION|UNAUTH", re.I)
-_MIN_SECRET = 8  # characters
+_MIN_SECRET, _MAX_DETAIL = 8, 300  # characters
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "HF_TOKEN")
 _ENVIRONMENT = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", *_SECRETS),
@@ -409,9 +409,14 @@ def _told(path: RemotePath, doing: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise _missing(path) from None
-    except (OSError, pa.ArrowException) as error:
+    except AssayError:
+        raise
+    except Exception as error:
+        # What the Hub's client raises depends on its version and on the HTTP library beneath it.
+        if path.scheme != "hf" and not isinstance(error, OSError | pa.ArrowException):
+            raise
         said = _without_secrets(" ".join(str(error).split()))
-        detail = re.sub(r"^.*?AWS Error (.*?) during \w+ operation: ", r"\1: ", said).rstrip(". ")
+        detail = re.sub(r"^.*?AWS Error (.*?) during \w+ operation: ", r"\1: ", said).rstrip(". ")[:_MAX_DETAIL]
         if "NO_SUCH_BUCKET" in said:
             raise StorageError(_no_bucket(path)) from None
         if "NO_SUCH_KEY" in said or "RESOURCE_NOT_FOUND" in said:

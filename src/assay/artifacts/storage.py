@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -71,6 +71,15 @@ def find_glob(pattern: Location) -> list[Location]:
         return sorted(path for path in map(Path, glob.glob(str(pattern), recursive=True)) if path.is_file())
     bucket = RemotePath(f"{pattern.scheme}://{pattern.bucket}")
     return list(bucket.glob(pattern.key.removeprefix(f"{pattern.bucket}/")))
+
+
+def clear_scratch(folder: Location, name: str) -> None:
+    """Deletes a folder of `scratch_for(folder)`, and that when it is empty and only stands for a remote one."""
+    scratch = scratch_for(folder)
+    shutil.rmtree(scratch / name, ignore_errors=True)
+    if isinstance(folder, RemotePath):
+        with suppress(OSError):
+            scratch.rmdir()
 
 
 @contextmanager

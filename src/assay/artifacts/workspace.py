@@ -32,6 +32,7 @@ class Workspace:
         check(root is None or isinstance(root, str | Location | Workspace), "workspace", root, "a folder")
         given = root.root if isinstance(root, Workspace) else root
         place = location(given or os.environ.get("ASSAY_WORKSPACE") or DEFAULT_WORKSPACE)
+        check(getattr(place, "scheme", "") != "hf", "workspace", str(place), "a folder, s3://... or gs://...")
         self.root: Location = place.absolute()
 
     def __repr__(self) -> str:

@@ -5,16 +5,14 @@ worker; on the driver 16 bytes for each document whose id came before. Ids with 
 10^9 different ones one pair in 40 corpora, and that document is set aside as doubled.
 """
 
-import shutil
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from assay.artifacts.kinds import Corpus
-from assay.artifacts.manifest import atomic_path
 from assay.artifacts.process import own_name
-from assay.artifacts.storage import scratch_for
+from assay.artifacts.storage import atomic_path, clear_scratch, scratch_for
 from assay.corpus.engine import map_parts
 from assay.kernels.arrow import utf8
 from assay.kernels.hashing import hash_strings
@@ -25,7 +23,8 @@ _RANGE_BYTES = 32 << 20
 def doubled_rows(corpus: Corpus) -> dict[int, np.ndarray]:
     """Per part that has some, the rows whose id came before, in an earlier part or earlier in the same one."""
     num_ranges = 1 + corpus.num_documents * 16 // _RANGE_BYTES
-    work = scratch_for(corpus.folder) / f".ids.{own_name()}.tmp"
+    name = f".ids.{own_name()}.tmp"
+    work = scratch_for(corpus.folder) / name
     work.mkdir(parents=True, exist_ok=True)
     try:
         for _ in map_parts(partial(_write_hashes, corpus, work), range(corpus.num_parts)):
@@ -33,7 +32,7 @@ def doubled_rows(corpus: Corpus) -> dict[int, np.ndarray]:
         ranges = range(num_ranges)
         found = [np.empty((2, 0), np.int64), *map_parts(partial(_doubled, corpus.num_parts, work, num_ranges), ranges)]
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        clear_scratch(corpus.folder, name)
     parts, rows = np.concatenate(found, axis=1)
     order = np.lexsort((rows, parts))
     having, starts = np.unique(parts[order], return_index=True)

@@ -74,7 +74,11 @@ def read_corpus(
         if empty:
             note(f"{len(empty)} empty file(s) skipped: {', '.join(str(path) for path in empty[:3])}")
         task = _Task(workspace, draft, files, labels, text, id, extract, max_failed_share, len(empty))
-        manifest = draft.or_finished(partial(_READERS[format], task))
+        try:
+            manifest = draft.or_finished(partial(_READERS[format], task))
+        except (InputError, SchemaError, FileNotFoundError):
+            _require_unchanged(task)  # an object that was replaced or deleted explains what looks like damage
+            raise
     failed = Counter(manifest.counts["failed"])
     corpus = Corpus(draft.folder, manifest)
     check_failed_share(name, corpus.num_documents, failed, draft.folder, max_failed_share)
