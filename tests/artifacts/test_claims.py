@@ -64,6 +64,18 @@ def test_a_claim_says_who_holds_it_and_is_given_up_after_an_error(path: Path) ->
     assert read_claim(path) is None and can_take(path)
 
 
+def test_what_a_worker_died_over_is_taken_from_it_on_another_host(path: Path) -> None:
+    put(path, ELSEWHERE)
+    leaving = path.with_name(f".{path.name}.{ELSEWHERE.process}.tmp")
+    leaving.touch()
+    assert not can_take(path)
+    with claims.taking_over():
+        assert can_take(path)
+    assert leaving.exists()  # it may live after all, and be writing
+    put(path, ELSEWHERE)
+    assert not can_take(path)
+
+
 def test_the_claim_of_a_process_that_ended_is_taken_at_once(path: Path) -> None:
     put(path, Owner(ended_process(), "here", "2026-01-01T00:00:00+00:00"))
     assert Watch().free([path])[path] is not None

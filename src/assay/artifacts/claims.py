@@ -53,6 +53,7 @@ NOBODY = Owner("", "", "")  # of a claim whose writer died between creating and 
 _held: dict[Path, Owner] = {}
 _lock = threading.RLock()
 _heart: list[threading.Thread] = []
+_takes_over = False
 
 
 def claim_of(path: Path) -> Path:
@@ -91,6 +92,20 @@ def claimed(path: Location, stale: Owner | None = None) -> Iterator[bool]:
         yield True
     finally:
         _release(path)
+
+
+@contextmanager
+def taking_over() -> Iterator[None]:
+    """While the block runs, this process takes what others have claimed: it does again what a worker died over.
+
+    On another host nobody could tell that the worker is gone, and would wait a minute.
+    """
+    global _takes_over
+    _takes_over = True
+    try:
+        yield
+    finally:
+        _takes_over = False
 
 
 def release_all() -> None:
@@ -201,9 +216,11 @@ def _take(path: Path, stale: Owner | None) -> bool:
     with _lock:
         if not _create(path, owner):
             found = read_claim(path)
-            if found is None or not (_is_gone(path, found) or found == stale):
+            is_left = found is not None and (_is_gone(path, found) or found == stale)
+            if found is None or not (is_left or _takes_over):
                 return False
-            _remove_leavings(path.parent, found)
+            if is_left:
+                _remove_leavings(path.parent, found)
             claim_of(path).unlink(missing_ok=True)
             if not _create(path, owner):  # another was faster
                 return False

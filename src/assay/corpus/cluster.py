@@ -17,11 +17,12 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from assay.artifacts.claims import taking_over
 from assay.artifacts.manifest import package_versions
 from assay.errors import AssayError, ClusterError, MissingExtraError
 from assay.progress import note
@@ -95,6 +96,7 @@ class _Tasks:
         self._do = ray.remote(_do).options(num_cpus=1, max_retries=0)
         self._next = 0
         self._again: deque[int] = deque()
+        self._died: set[int] = set()
         self._tries: Counter[int] = Counter()
         self._running: dict[Any, list[int]] = {}
         self._num_done, self._seconds_done = 0, 0.0
@@ -107,7 +109,7 @@ class _Tasks:
             if not numbers:
                 return
             # In a list, because Ray would open the load anew for every task.
-            self._running[self._do.remote([self._load], numbers)] = numbers
+            self._running[self._do.remote([self._load], numbers, numbers[0] in self._died)] = numbers
 
     def wait(self) -> dict[int, tuple[BaseException | None, Any]]:
         """(error, result) of the items that have been done since, by number; may be none."""
@@ -166,6 +168,7 @@ class _Tasks:
                     "than a worker may have. What else was finished is kept. Give workers more memory, or leave out "
                     "what this part was made from, and run again."
                 )
+        self._died.update(numbers)
         self._again.extend(numbers)
 
     def _reason(self, death: Exception) -> str:
@@ -199,11 +202,12 @@ class _Tasks:
 _opened: tuple[Any, _Load] | None = None  # in a worker: the load of the map it works for
 
 
-def _do(load: list[Any], numbers: list[int]) -> tuple[float, list[tuple[BaseException | None, Any]]]:
-    """In a worker: seconds that the items took, and (error, result) of each."""
+def _do(load: list[Any], numbers: list[int], is_again: bool) -> tuple[float, list[tuple[BaseException | None, Any]]]:
+    """In a worker: seconds that the items took, and (error, result) of each. is_again: a worker has died over them."""
     call = _open(load[0]).call
     started = time.perf_counter()
-    outcomes = [call(number) for number in numbers]
+    with taking_over() if is_again else nullcontext():
+        outcomes = [call(number) for number in numbers]
     seconds = time.perf_counter() - started
     return seconds, [(None if error is None else _portable(error), result) for error, result in outcomes]
 
@@ -255,7 +259,8 @@ def _explained(error: BaseException) -> BaseException:
     if path is not None and os.path.exists(os.path.dirname(os.path.abspath(path))):
         return ClusterError(
             f"{path} is not there on a machine of the cluster, but its folder is here. Workspace, pool and targets "
-            "must lie on a file system that all machines share, under the same path."
+            "must lie on a file system that all machines share, under the same path; ASSAY_SCRATCH must, when the "
+            "workspace is on an object store."
         )
     return error
 
