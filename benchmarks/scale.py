@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import vl_convert
+
 import assay
 from benchmarks.data import pool_files, target_file
 from benchmarks.run import RESULTS, _machine, _today
@@ -27,6 +29,7 @@ from benchmarks.scale_pool import generate
 
 SIZES = (0.2, 2.0, 20.0)
 FIGURES = Path(__file__).parent / "scale.json"
+CHART = Path(__file__).parents[1] / "docs" / "scale.svg"
 _SECONDS_BETWEEN_SAMPLES = 0.1
 
 
@@ -44,7 +47,10 @@ def main() -> None:
         folder = arguments.folder or Path(temporary)
         for size in arguments.sizes or SIZES:
             _keep(measure(size, folder))
-    _write_rows()
+    rows = json.loads(FIGURES.read_text())
+    print(table(rows))
+    CHART.write_text(chart(rows), encoding="utf-8")
+    _write_rows(rows)
 
 
 def measure(size: float, folder: Path) -> dict[str, Any]:
@@ -75,7 +81,7 @@ def measure(size: float, folder: Path) -> dict[str, Any]:
 
 
 def _pipeline(pool: str, target: str, folder: str) -> None:
-    space = assay.Workspace(Path(folder) / "w") if hasattr(assay, "Workspace") else Path(folder) / "w"
+    space = Path(folder) / "w"
     with _measured("read"):
         documents = assay.read(pool, id="id", workspace=space)
         wanted = assay.read(target, workspace=space)
@@ -152,13 +158,57 @@ def _keep(measured: dict[str, Any]) -> None:
     FIGURES.write_text(json.dumps([known[gb] for gb in sorted(known)], indent=1) + "\n", encoding="utf-8")
 
 
-def _write_rows() -> None:
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: core microseconds a document and peak memory of each step, a column for each size."""
+    lines = ["| step | " + " | ".join(f"{row['gb']:g} GB" for row in rows) + " |", "|---" * (len(rows) + 1) + "|"]
+    documents = [row["steps"][-1]["documents"] for row in rows]
+    for k, step in enumerate(rows[0]["steps"][:-1]):
+        steps = [row["steps"][k] for row in rows]
+        cells = [
+            f"{s['core_s'] / n * 1e6:.0f} us, {s['peak_gb']:.2f} GB" for s, n in zip(steps, documents, strict=True)
+        ]
+        lines.append(f"| {step['step']} | " + " | ".join(cells) + " |")
+    cells = [
+        f"{core_seconds(row) / n * 1e6:.0f} us, {_peak(row):.2f} GB" for row, n in zip(rows, documents, strict=True)
+    ]
+    return "\n".join([*lines, "| all | " + " | ".join(cells) + " |"])
+
+
+def chart(rows: list[dict[str, Any]]) -> str:
+    """SVG: peak memory of each step against the size of the pool."""
+    values = [
+        {"GB of text": row["gb"], "GB of memory": step["peak_gb"], "step": step["step"]}
+        for row in rows
+        for step in row["steps"][:-1]
+    ]
+    return vl_convert.vegalite_to_svg(
+        {
+            "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+            "width": 420,
+            "height": 260,
+            "background": "white",
+            "data": {"values": values},
+            "mark": {"type": "line", "point": True},
+            "encoding": {
+                "x": {"field": "GB of text", "type": "quantitative", "scale": {"type": "log"}},
+                "y": {"field": "GB of memory", "type": "quantitative", "scale": {"domain": [0, 4]}},
+                "color": {"field": "step", "type": "nominal", "sort": None},
+            },
+        }
+    )
+
+
+def _peak(measured: dict[str, Any]) -> float:
+    return max(step["peak_gb"] for step in measured["steps"])
+
+
+def _write_rows(figures: list[dict[str, Any]]) -> None:
     """`scale.memory_20gb` and `scale.cost_per_document`: the largest size against the smallest."""
-    measured = {row["gb"]: row for row in json.loads(FIGURES.read_text())}
+    measured = {row["gb"]: row for row in figures}
     if not {SIZES[0], SIZES[-1]} <= measured.keys():
         return
     small, large = measured[SIZES[0]], measured[SIZES[-1]]
-    memory = [max(step["peak_gb"] for step in row["steps"]) for row in (large, small)]
+    memory = [_peak(row) for row in (large, small)]
     cost = [core_seconds(row) / row["steps"][-1]["documents"] * 1e6 for row in (large, small)]
     rows = {row["name"]: row for row in json.loads(RESULTS.read_text())}
     for name, (ours, peer), unit in (

@@ -14,7 +14,7 @@ LADDER = [
     ["models"],
     ["artifacts"],
     ["kernels"],
-    ["progress"],
+    ["progress", "memory"],
     ["errors", "terminal"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(LADDER) for room in rooms}

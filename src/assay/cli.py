@@ -85,6 +85,22 @@ Part = Annotated[
 ]
 
 
+def _use_memory(memory: str | None) -> None:
+    if memory is not None:
+        os.environ["ASSAY_MEMORY"] = memory
+
+
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        help="Memory to work in, e.g. 4GB (default: 3/4 of what machine and container have).",
+        callback=_use_memory,
+        show_default=False,
+    ),
+]
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         _out.print(f"assay {version('assay')}")
@@ -128,6 +144,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put pool, recipe and report.")] = Path("assay-demo"),
     runner: Runner = None,
+    memory: Memory = None,
 ) -> None:
     """A real comparison on the text of this Python installation; no download, about a minute."""
     from assay.comparison.table import table
@@ -163,6 +180,7 @@ def compare(
     ] = None,
     runner: Runner = None,
     part: Part = None,
+    memory: Memory = None,
 ) -> None:
     """Train proxies on every arm's choice and say which is better, by how much and how surely."""
     from assay.api.comparing import JSON, REPORT
@@ -188,6 +206,7 @@ def score(
     workspace: WorkspacePath = None,
     runner: Runner = None,
     part: Part = None,
+    memory: Memory = None,
 ) -> None:
     """Compute the scores that the recipe's arms go by."""
     from assay.api.showing import describe
@@ -209,6 +228,7 @@ def select(
     workspace: WorkspacePath = None,
     runner: Runner = None,
     part: Part = None,
+    memory: Memory = None,
 ) -> None:
     """Show what the recipe's arms take from the whole pool."""
     from assay.api.comparing import chosen
@@ -232,6 +252,7 @@ def write(
     workspace: WorkspacePath = None,
     runner: Runner = None,
     part: Part = None,
+    memory: Memory = None,
 ) -> None:
     """Write the documents that an arm takes from the whole pool."""
     from assay.api.comparing import write_arm
@@ -289,6 +310,7 @@ def show(
     number: Annotated[int, typer.Option("--number", "-n", help="After dropped: examples of each reason.")] = 10,
     workspace: WorkspacePath = None,
     runner: Runner = None,
+    memory: Memory = None,
 ) -> None:
     """Show an artifact, a comparison, duplicates, dropped documents, or without argument all artifacts."""
     from assay.api.showing import show as run_show

@@ -22,7 +22,8 @@ def test_every_row_arrives_once_and_in_order(tmp_path: Path) -> None:
             sent += [(int(d), source, int(row[0])) for d, row in zip(destinations, rows, strict=True)]
         exchange.send(source, batches)
     for destination in range(5):
-        pieces = exchange.receive(destination)
+        pieces = exchange.receive_each(destination)
+        assert exchange.receive(destination).tolist() == np.concatenate(pieces).tolist()
         for source, piece in enumerate(pieces):
             assert piece[:, 0].tolist() == [x for d, s, x in sent if (d, s) == (destination, source)]
 
@@ -34,7 +35,7 @@ def test_what_a_source_has_sent_it_does_not_send_again(tmp_path: Path) -> None:
     exchange.send(0, [(rows, np.zeros(1, np.int64))])
     assert exchange.has(0)
     exchange.send(0, [(rows + np.uint64(1), np.zeros(1, np.int64))])
-    assert exchange.receive(0)[0].tolist() == [[7]]
+    assert exchange.receive(0).tolist() == [[7]]
 
 
 def test_rows_that_are_gone_are_told(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import assay
 from assay.api import grouping as glue
+from assay.api.exchange import Exchange
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.workspace import Workspace
 from assay.corpus import engine, sharing
@@ -92,7 +93,7 @@ def test_order_files_and_partitions_change_nothing(
     assert len({tuple(row) for row in expected.values()}) > 1
     rows = [documents()[k] for k in np.random.default_rng(3).permutation(len(documents()))]
     for num_files in (1, 7):
-        monkeypatch.setattr(glue, "_PARTITION_BYTES", 1 << 10)
+        make_partitions_small(monkeypatch)
         assert by_id(read_files(tmp_path / str(num_files), rows, num_files), method) == expected
 
 
@@ -106,22 +107,35 @@ def test_one_thread_gives_the_same_bytes(
     assert [one.part_path(k).read_bytes() for k in range(3)] == [many.part_path(k).read_bytes() for k in range(3)]
 
 
+def make_partitions_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_PARTITION_BYTES", "_HOME_BYTES"):
+        monkeypatch.setattr(glue, name, 1 << 10)
+
+
 @in_this_process
-@pytest.mark.parametrize("last", ["_write_records", "_partition", "_as_part"])
+@pytest.mark.parametrize(
+    ("where", "last", "number"), [(Exchange, "send_sorted", 2), (Exchange, "receive", 4), (glue, "_as_part", 2)]
+)
 def test_an_interrupted_run_goes_on_and_gives_the_same_bytes(
-    method: Grouping, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str
+    method: Grouping,
+    corpus: Corpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: Any,
+    last: str,
+    number: int,
 ) -> None:
     expected = assay.score(corpus, method, workspace=corpus.folder.parent)
-    real, calls = getattr(glue, last), []
+    real, calls = getattr(where, last), []
 
     def fails_once(*arguments: Any) -> Any:
         calls.append(arguments)
-        if len(calls) == 2:
+        if len(calls) == number:
             raise OSError("the lights went out")
         return real(*arguments)
 
-    monkeypatch.setattr(glue, "_PARTITION_BYTES", 1 << 10)
-    monkeypatch.setattr(glue, last, fails_once)
+    make_partitions_small(monkeypatch)
+    monkeypatch.setattr(where, last, fails_once)
     with pytest.raises(OSError, match="lights"):
         assay.score(corpus, method, workspace=tmp_path)
     again = assay.score(corpus, method, workspace=tmp_path)
@@ -136,6 +150,7 @@ def test_null_text_gives_null(method: Grouping, workspace: Workspace, corpus: Co
     column = pa.array([None if row["id"] == "gone" else row["text"] for row in rows], table["text"].type)
     pq.write_table(table.set_column(table.column_names.index("text"), "text", column), path)
     written.manifest.parts[0]["bytes"] = path.stat().st_size
+    written.manifest.parts[0].pop("footer", None)
     scores = by_id(written, method, workspace)
     assert scores["gone"] == [None] * len(method.columns(()))
     assert all(None not in row for i, row in scores.items() if i != "gone")

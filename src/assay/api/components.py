@@ -41,18 +41,18 @@ def find_components(edges: Exchange) -> Exchange:
 
 def components_in(stars: Exchange, partition: int) -> np.ndarray:
     """(node, least node of its component) of the nodes of one partition that have an edge [nodes, 2] uint64."""
-    return least_neighbours(np.concatenate(stars.receive(partition)))
+    return least_neighbours(stars.receive(partition))
 
 
 def _small(edges: Exchange, both: Exchange, partition: int) -> None:
     if not both.has(partition):
-        found = small_star(np.concatenate(edges.receive(partition)))
+        found = small_star(edges.receive(partition))
         both.send(partition, [_to_nodes(np.concatenate((found, found[:, ::-1])), both)])
 
 
 def _large(both: Exchange, edges: Exchange, partition: int) -> None:
     if not edges.has(partition):
-        found, is_changed = large_star(np.concatenate(both.receive(partition)))
+        found, is_changed = large_star(both.receive(partition))
         with atomic_path(_flag(edges, partition)) as path:
             path.write_bytes(b"1" if is_changed else b"0")
         edges.send(partition, [_to_nodes(found, edges)])

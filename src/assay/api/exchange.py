@@ -53,30 +53,47 @@ class Exchange(NamedTuple):
         with atomic_path(self._starts(source)) as temporary, open(temporary, "wb") as stream:
             np.concatenate(starts).T.tofile(stream)  # so that what one destination reads lies together
 
-    def receive(self, destination: int) -> list[np.ndarray]:
-        """From each source in turn, its rows for one destination, in the order they were sent [rows, width].
+    def receive(self, destination: int) -> np.ndarray:
+        """All rows for one destination, source after source, in the order they were sent [rows, width].
 
         Raises:
             ArtifactError: a file has been cut off since.
         """
-        return [self._from(source, destination) for source in range(self.num_sources)]
+        ranges = [self._ranges(source, destination) for source in range(self.num_sources)]
+        rows: np.ndarray = np.empty((sum(int(np.diff(one).sum()) for one in ranges), self.width), self.dtype)
+        filled = 0
+        for source, one in enumerate(ranges):
+            if len(one):
+                filled = self._fill(rows, filled, source, one)
+        return rows
 
-    def _from(self, source: int, destination: int) -> np.ndarray:
+    def receive_each(self, destination: int) -> list[np.ndarray]:
+        """As `receive`, the rows of each source by themselves."""
+        sizes = [int(np.diff(self._ranges(source, destination)).sum()) for source in range(self.num_sources)]
+        return np.split(self.receive(destination), np.cumsum(sizes)[:-1])
+
+    def _ranges(self, source: int, destination: int) -> np.ndarray:
+        """First and end, in the file of a source, of the rows of each batch for a destination [batches, 2]."""
         with open(self._starts(source), "rb") as stream:
             num_batches = stream.seek(0, 2) // (8 * (self.num_destinations + 1))
             stream.seek(8 * num_batches * destination)
             ranges = np.fromfile(stream, np.int64, 2 * num_batches).reshape(2, num_batches).T
-        if not np.any(ranges[:, 0] < ranges[:, 1]):
-            return np.empty((0, self.width), self.dtype)
-        pieces = []
-        with open(self._rows(source), "rb") as stream:
-            for first, end in ranges[ranges[:, 0] < ranges[:, 1]].tolist():
-                stream.seek(first * self.width * np.dtype(self.dtype).itemsize)
-                pieces.append(np.fromfile(stream, self.dtype, (end - first) * self.width))
-        rows = np.concatenate(pieces)
-        if len(rows) != np.diff(ranges).sum() * self.width:
-            raise ArtifactError(f"{self._rows(source)} is shorter than it was. Delete {self.folder} and run again.")
-        return rows.reshape(-1, self.width)
+        return ranges[ranges[:, 0] < ranges[:, 1]]
+
+    def _fill(self, rows: np.ndarray, filled: int, source: int, ranges: np.ndarray) -> int:
+        """Reads ranges of a source's rows into `rows` from row `filled` on; returns where they end."""
+        with open(self._rows(source), "rb", buffering=0) as stream:
+            for first, end in ranges.tolist():
+                into = rows[filled : filled + end - first].data.cast("B")
+                stream.seek(first * self.width * rows.itemsize)
+                while len(into) and (size := stream.readinto(into)):
+                    into = into[size:]
+                if len(into):
+                    raise ArtifactError(
+                        f"{self._rows(source)} is shorter than it was. Delete {self.folder} and run again."
+                    )
+                filled += end - first
+        return filled
 
     def _sorted(self, rows: np.ndarray, destinations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         order, ends = by_partition(destinations, self.num_destinations)

@@ -1,9 +1,13 @@
-"""Groupings run out of core: a map over parts, a map over partitions, and back to the parts.
+"""Groupings run out of core: maps over parts and maps over partitions, with files in between.
 
-What passes between the maps lies in files of the artifact's folder until its parts are written. Each file is whole or
-not there, so an interrupted run goes on where it stopped. In memory: the records
-of a batch of 16 MB of text, or one partition, for each worker; on the driver 8 bytes for each batch and partition, and
-for `Linking` about 40 bytes for each document that has a near duplicate. Nothing else grows with the documents.
+A `Matching` takes three: records go to partitions, verdicts come back, parts are scored. A `Linking` takes more:
+documents that share a key are candidates; what candidates connect (`components`) meets in one *home* with all that is
+compared, so that a cluster is whole where it is found and nothing is left to unite.
+
+What passes between the maps lies in the artifact's folder until its parts are written. Each file is whole or not
+there, so an interrupted run goes on where it stopped. In memory, for each worker: a batch of 16 MB of text and what
+is computed of it, or a partition, 32 MB of records or 64 MB of documents; more where one key or one component has
+more. On the driver nothing that grows with the documents. docs/scale.md has figures.
 """
 
 import time
@@ -167,7 +171,7 @@ def _send_records(corpus: Corpus, method: Matching, to: Exchange, part: int) -> 
 def _send_verdicts(method: Matching, records: Exchange, to: Exchange, partition: int) -> None:
     if not to.has(partition):
         started = time.thread_time()
-        pieces = records.receive(partition)
+        pieces = records.receive_each(partition)
         verdicts = method.match(np.concatenate(pieces))
         ends = np.concatenate(([0], np.cumsum([len(piece) for piece in pieces])))
         to.send_sorted(partition, [(verdicts, ends)])
@@ -176,7 +180,7 @@ def _send_verdicts(method: Matching, records: Exchange, to: Exchange, partition:
 
 def _score_matching(corpus: Corpus, method: Matching, verdicts: Exchange, part: int) -> Iterator[list[pa.Array]]:
     """Gives each record its verdict: those of one partition come back in the order in which the records went."""
-    sent = verdicts.receive(part)
+    sent = verdicts.receive_each(part)
     following = np.zeros(len(sent), np.int64)
     first, failed = 0, np.array(known_rows(verdicts.folder.parent, PART, part), np.int64)
     for whole in corpus.batches(part, ["id", "text"]):
@@ -281,7 +285,7 @@ def _send_edges(links: _Links, partition: int) -> None:
     """Joins each document that shares a key with the least node of those that do."""
     if not links.edges.has(partition):
         started = time.thread_time()
-        records = np.concatenate(links.keys.receive(partition))
+        records = links.keys.receive(partition)
         groups, num_groups = equal_keys(records, 1)
         hubs = records[least_in_group(groups, num_groups, records[:, 1]), 1][groups]
         is_edge = hubs != records[:, 1]
@@ -306,7 +310,7 @@ def _send_documents(links: _Links, part: int) -> None:
     if links.documents.has(part) and links.features.has(part):
         return
     started = time.thread_time()
-    labels = np.concatenate(links.labels.receive(part))
+    labels = links.labels.receive(part)
     documents = np.load(links.work / f"documents-of-{part:05d}.npy")
     homes = np.full(len(documents), -1)
     homes[labels[:, 0].astype(np.int64) - links.firsts[part]] = partition_of(
@@ -345,8 +349,8 @@ def _send_clusters(links: _Links, home: int) -> None:
     if links.clusters.has(home):
         return
     started = time.thread_time()
-    documents = np.concatenate(links.documents.receive(home))
-    features = np.concatenate(links.features.receive(home))[:, 0]
+    documents = links.documents.receive(home)
+    features = links.features.receive(home)[:, 0]
     starts = np.concatenate(([0], np.cumsum(documents[:, 2].astype(np.int64))))
     order = documents[:, 1].copy()
     trees = links.method.link(documents[:, _HEAD:], order, features, starts)
@@ -362,7 +366,7 @@ def _send_clusters(links: _Links, home: int) -> None:
 
 def _score_linking(links: _Links, part: int) -> Iterator[list[pa.Array]]:
     documents = np.load(links.work / f"documents-of-{part:05d}.npy")
-    found = np.concatenate(links.clusters.receive(part))
+    found = links.clusters.receive(part)
     rows = found[:, 0] - links.firsts[part]
     size, stands_for_it = np.ones(len(documents), np.int64), np.ones(len(documents), np.bool_)
     number = (documents[:, 1] >> np.uint64(1)).astype(np.int64)

@@ -1,25 +1,29 @@
 """`assay.select`: a policy, a score and a budget make a selection."""
 
+import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from assay.api.build import build_parts, part_bytes
+from assay.api.exchange import Exchange
 from assay.api.isolating import SCORER_FAILED
 from assay.api.scoring import score
 from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens, check_corpus
 from assay.artifacts.storage import Location
-from assay.artifacts.workspace import Draft, Workspace
+from assay.artifacts.workspace import Draft, Workspace, make_folder
 from assay.corpus.engine import map_parts
 from assay.errors import InvalidParameterError, check, check_choice, check_integer, did_you_mean
 from assay.kernels.arrow import utf8
-from assay.kernels.hashing import hash_strings
+from assay.kernels.grouping import partition_of
+from assay.kernels.hashing import hash_strings, mix64_array
 from assay.scorers import SCORERS, Length
 from assay.selection.budget import Budget
 from assay.selection.choose import (
@@ -44,6 +48,10 @@ from assay.selection.policies import POLICIES, Policy
 VERSION = 5
 GUARD = "guard."  # before the columns of guards, which have seen held-out text: no score or `where` may read them
 _KEEP_ROWS = 2_000_000
+_KEEP_HASHES = 16_000_000  # 8 bytes each
+_WORK = "work"
+_RIVAL_WORDS = 3  # cluster, key, tie
+_PARTITION_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +61,7 @@ class Question:
     scores: score columns that the rules may read. tokens: exact token counts; None = `length.tokens`.
     budget: what to take. max_repeats: how often one document may be taken.
     guards: the scores that only the rules' guards read, by names with `GUARD` before them.
-    winners: what stands for each cluster of duplicates, once that is known; see `first_of_each`.
+    winners: to each part, which of its documents stand for their clusters, once that is known; see `first_of_each`.
     """
 
     corpus: Corpus
@@ -63,7 +71,7 @@ class Question:
     budget: Budget
     max_repeats: int
     guards: tuple[Scores, ...] = ()
-    winners: np.ndarray | None = None
+    winners: Exchange | None = None
 
     def rows(self, part: int) -> pa.Table:
         """The columns that the rules read, for one part."""
@@ -83,7 +91,8 @@ class Question:
         judged = self._judge(part, self.rules)
         if self.winners is None:
             return judged
-        return judged._replace(reason=drop_duplicates(self.contest(part), self.winners).reason)
+        winners = first_of_each(self.winners.receive(part))
+        return judged._replace(reason=drop_duplicates(self.contest(part), winners).reason)
 
     def contest(self, part: int) -> Judged:
         """As `judge`, with other noise: by which a document stands for its cluster.
@@ -180,7 +189,8 @@ def choose(question: Question, name: str, workspace: Workspace) -> Selection:
     """
     _check_columns(question)
     draft = selection_draft(question, name, workspace)
-    manifest = draft.finished() or _make(question, draft)
+    manifest = draft.finished() or draft.or_finished(partial(_make, question, draft))
+    shutil.rmtree(draft.scratch / _WORK, ignore_errors=True)
     return Selection(draft.folder, manifest)
 
 
@@ -197,11 +207,20 @@ def higher_is_better(by: str | None) -> bool:
     return not any(c.name == by and c.higher_is_better is False for c in columns)
 
 
-@lru_cache(maxsize=512)
 def id_hashes(corpus: Corpus, part: int) -> np.ndarray:
-    """Hash of each id of one part [documents], uint64; remembered, because every seed of every arm asks again."""
+    """Hash of each id of one part [documents], uint64.
+
+    Those of a corpus that is not too large are remembered, because every seed of every arm asks again.
+    """
+    return (_remembered if corpus.num_documents <= _KEEP_HASHES else _id_hashes)(corpus, part)
+
+
+def _id_hashes(corpus: Corpus, part: int) -> np.ndarray:
     ids = [utf8(batch.column("id")) for batch in corpus.batches(part, ["id"])]
     return np.concatenate([hash_strings(column.data, column.offsets) for column in ids])
+
+
+_remembered = lru_cache(maxsize=512)(_id_hashes)
 
 
 def _make(question: Question, draft: Draft) -> Any:
@@ -210,22 +229,30 @@ def _make(question: Question, draft: Draft) -> Any:
     parts = range(question.corpus.num_parts)
     keep = question.corpus.num_documents <= _KEEP_ROWS
     if question.rules.policy.unique_by is not None:
-        found = list(map_parts(partial(_rivals, question), parts))
-        question = replace(question, winners=first_of_each(np.concatenate(found)))
-    looks = list(map_parts(partial(_first_look, question, keep), parts))
-    judged = [look[2] for look in looks]
-    eligible = dict(sum((Counter(total["groups"]) for total, _, _ in looks), Counter()))
-    pool_cost = sum(total["all"] for total, _, _ in looks)
+        question = replace(question, winners=_winners(question, draft.scratch / _WORK))
+    judged: list[Judged | None] = []
+    eligible: Counter[str] = Counter()
+    bins: dict[Any, tuple[float, int]] = {}
+    pool_cost = look_seconds = 0.0
+    for total, found, one in map_parts(partial(_first_look, question, keep), parts):
+        judged.append(one)
+        eligible.update(total["groups"])
+        pool_cost += total["all"]
+        look_seconds += total["seconds"]
+        for bin, (cost, count) in found.items():
+            known = bins.get(bin, (0.0, 0))
+            bins[bin] = (known[0] + cost, known[1] + count)
     wanted = question.budget.amount * (pool_cost if question.budget.unit == "share" else 1)
     budgets = question.rules.policy.group_budgets(wanted, _times(eligible, question.max_repeats))
     seconds = [0.0]
 
-    def passes(function: Any, prefixes: Mapping[str, tuple[int, ...]]) -> list[Any]:
+    def passes(function: Any, prefixes: Mapping[str, tuple[int, ...]]) -> Iterator[Any]:
         if function is histogram and not any(prefixes.values()):
-            return [look[1] for look in looks]
-        results = list(map_parts(partial(_pass, question, judged, function, prefixes), parts))
-        seconds[0] += sum(s for _, s in results)
-        return [result for result, _ in results]
+            yield bins
+            return
+        for result, core in map_parts(partial(_pass, question, judged, function, prefixes), parts):
+            seconds[0] += core
+            yield result
 
     cuts = find_cuts(
         {group: budget for group, budget in budgets.items() if budget > 0},
@@ -259,13 +286,39 @@ def _make(question: Question, draft: Draft) -> Any:
         },
         seconds={
             "wall": time.perf_counter() - started,
-            "core": seconds[0] + sum(f["seconds"] for f in figures) + sum(total["seconds"] for total, _, _ in looks),
+            "core": seconds[0] + sum(f["seconds"] for f in figures) + look_seconds,
         },
     )
 
 
-def _rivals(question: Question, part: int) -> np.ndarray:
-    return rivals(question.contest(part))
+def _winners(question: Question, work: Path) -> Exchange:
+    """Brings together what each part has of a cluster, and tells the parts which of theirs stand for one."""
+    make_folder(work)
+    num_parts, num_documents = question.corpus.num_parts, question.corpus.num_documents
+    num_partitions = 1 + num_documents * _RIVAL_WORDS * 8 // _PARTITION_BYTES
+    sent = Exchange(work, "rivals", num_parts, num_partitions, _RIVAL_WORDS)
+    winners = Exchange(work, "winners", num_partitions, num_parts, _RIVAL_WORDS)
+    for _ in map_parts(partial(_send_rivals, question, sent), range(num_parts)):
+        pass
+    for _ in map_parts(partial(_send_winners, sent, winners), range(num_partitions)):
+        pass
+    return winners
+
+
+def _send_rivals(question: Question, to: Exchange, part: int) -> None:
+    if not to.has(part):
+        found = rivals(question.contest(part))
+        to.send(part, [(found, partition_of(mix64_array(found[:, 0].copy()), to.num_destinations))])
+
+
+def _send_winners(sent: Exchange, to: Exchange, partition: int) -> None:
+    if not to.has(partition):
+        pieces = sent.receive_each(partition)
+        together = np.concatenate(pieces)
+        best = first_of_each(together)
+        stands = (best[np.searchsorted(best[:, 0], together[:, 0])] == together).all(axis=1)
+        parts = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
+        to.send(partition, [(together[stands], parts[stands])])
 
 
 def _times(costs: Mapping[str, float], factor: int) -> dict[str, float]:

@@ -20,7 +20,7 @@ from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import Location, location, open_arrow, open_parquet, read_parquet, within
 from assay.errors import ArtifactError, InputError, InvalidParameterError, SchemaError, check, did_you_mean
 
-_BATCH_BYTES = 16 << 20
+BATCH_BYTES = 16 << 20
 _MAX_BATCH_ROWS = 1 << 16
 
 
@@ -161,7 +161,7 @@ class Corpus(Artifact):
         self.require(columns)
         entry = self.manifest.parts[part]
         stored = {name: self._stored_name(name) for name in columns}
-        rows_per_batch = max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES * entry["rows"] // max(1, entry["text_bytes"])))
+        rows_per_batch = max(1, min(_MAX_BATCH_ROWS, BATCH_BYTES * entry["rows"] // max(1, entry["text_bytes"])))
         skip = np.array(entry.get("skip", []), np.int64)
         first = 0
         for batch in self._stored_batches(part, rows_per_batch, list(stored.values())):

@@ -115,9 +115,12 @@ def read_texts(paths: Sequence[Location]) -> list[str]:
 
 
 def open_parquet(path: Location) -> pq.ParquetFile:
-    """A Parquet file opened for reading; of an object only the columns and row groups that are wanted are fetched."""
+    """A Parquet file opened for reading; of an object only the columns and row groups that are wanted are fetched.
+
+    A local one is read page by page; pyarrow's default is to hold all bytes of a row group at once.
+    """
     if isinstance(path, Path):
-        return pq.ParquetFile(path, page_checksum_verification=True)
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True)
     return pq.ParquetFile(path.open(is_random=True), pre_buffer=True, page_checksum_verification=True)
 
 

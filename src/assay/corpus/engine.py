@@ -20,15 +20,18 @@ for _switch, _value in {
 
 from assay.corpus import cluster  # noqa: E402  (the switches above are read when daft and ray are imported)
 from assay.errors import check  # noqa: E402
+from assay.memory import num_workers  # noqa: E402
 
 RUNNER = "ASSAY_RUNNER"
 _NATIVE, _RAY = "native", "ray"
 T = TypeVar("T")
 _worker = threading.local()
+_num_slots = 0
+_slots = threading.BoundedSemaphore()
 
 
 def map_parts(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
-    """Results of `work(item)` in the order of `items`, several at a time on all cores.
+    """Results of `work(item)` in the order of `items`, several at a time on all cores that memory allows.
 
     `work` runs in the engine's threads (native runner) or in processes of a cluster, so it and its items must be
     picklable, arrays in them may be read-only, and it must let other threads run while it computes: our kernels do.
@@ -61,6 +64,7 @@ def _map_here(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
     import daft
     import pyarrow as pa
 
+    _limit_workers(num_workers())
     run = daft.func(_Guarded(work, items), return_dtype=daft.DataType.python())
     frame = daft.from_arrow(pa.table({"index": range(len(items))})).into_batches(1)
     num_done = 0
@@ -74,6 +78,13 @@ def _map_here(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
         raise KeyboardInterrupt
 
 
+def _limit_workers(number: int) -> None:
+    """Lets only so many of Daft's threads work at once; it has one a core, and no limit of its own for functions."""
+    global _slots, _num_slots
+    if number != _num_slots:
+        _slots, _num_slots = threading.BoundedSemaphore(number), number
+
+
 class _Guarded:
     """Works on an item by its number, and carries an exception back as a value: (error, result).
 
@@ -85,10 +96,11 @@ class _Guarded:
         self.__name__ = getattr(work, "__name__", type(work).__name__)
 
     def __call__(self, index: int) -> tuple[BaseException | None, Any]:
-        _worker.busy = True
-        try:
-            return None, self.work(self.items[index])
-        except Exception as error:
-            return error, None
-        finally:
-            _worker.busy = False
+        with _slots:
+            _worker.busy = True
+            try:
+                return None, self.work(self.items[index])
+            except Exception as error:
+                return error, None
+            finally:
+                _worker.busy = False

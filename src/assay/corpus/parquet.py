@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assay.artifacts.kinds import as_type, footer_hash
+from assay.artifacts.kinds import BATCH_BYTES, as_type, footer_hash
 from assay.artifacts.storage import Location, open_parquet
 from assay.corpus.failures import MAX_RAW_BYTES, Failure, write_failures
 from assay.corpus.pages import extract_column
@@ -188,6 +188,9 @@ def _bad_rows(batch: pa.RecordBatch, source: Source, rows_before: int, failures:
 
 def _batches(source: Source, columns: list[str] | None, batch_rows: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
     with open_file(source.path) as file:
+        groups = [file.metadata.row_group(k) for k in source.row_groups]
+        largest = max(group.total_byte_size // max(1, group.num_rows) for group in groups)  # a document, on average
+        batch_rows = max(1, min(batch_rows, BATCH_BYTES // max(1, largest)))
         try:
             yield from file.iter_batches(batch_rows, list(source.row_groups), columns, use_threads=False)
         except FileNotFoundError:  # an object; a local file that is open stays

@@ -142,10 +142,10 @@ def _is_alike(size, shingles, start, end, slots, stamp, mask, threshold):
 
 @njit(nogil=True, cache=True)
 def _is_one_tree(members, trees):
+    joined = True
     for k in range(1, len(members)):
-        if root_of(trees, members[k]) != root_of(trees, members[0]):
-            return False
-    return True
+        joined &= root_of(trees, members[k]) == root_of(trees, members[0])
+    return joined
 
 
 @njit(nogil=True, cache=True)

@@ -16,11 +16,13 @@ cost a million comparisons; a document there that is alike to none of the leader
 What differs from FineWeb's code: candidates are checked (`threshold=0` with `bands` and `rows` does without), and 32
 bits of hash instead of 64.
 
-Cost: about 150 MB/s and core to sketch; then a comparison takes some microseconds, mostly waiting for memory. On disk
-while it runs: 16 bytes a band and document, and 4 bytes a word. In memory: one partition, about 32 MB of records (or
-the largest bucket, 16 bytes a document), and about 40 bytes for each document that has a near duplicate; what is
-compared is mapped from disk, where free memory helps. When not to use: for languages written without spaces, whose
-"words" here are whole clauses; for texts that share passages, see `substrings`.
+Cost: about 150 MB/s and core to sketch. Documents that bands connect, directly or by way of others, are brought
+together before they are compared, and two that are in one cluster already are not; so each is read once, and compared
+about as often as it has different candidates. On disk while it runs: 32 bytes a band and document, and 8 bytes a
+word. In memory, for each worker: a partition of 32 MB of keys or 64 MB of documents, or the most frequent band (16
+bytes a document), or the largest set of documents that bands connect (4 bytes a word, 8 a band). When not to use: for
+languages written without spaces, whose "words" here are whole clauses; for texts that share passages, see
+`substrings`.
 """
 
 from collections.abc import Iterator

@@ -159,12 +159,19 @@ def first_of_each(found: np.ndarray) -> np.ndarray:
 
 
 def drop_duplicates(judged: Judged, winners: np.ndarray) -> Judged:
-    """The part without documents for which another of their cluster stands, given `first_of_each` of all parts."""
+    """The part without documents for which another of their cluster stands.
+
+    Args:
+        winners: those of `first_of_each` of all parts that are documents of this part, sorted by cluster [winners, 3].
+    """
     rows = np.flatnonzero((judged.reason == 0) & (judged.cluster >= 0))
-    of_cluster = winners[np.searchsorted(winners[:, 0], judged.cluster[rows].view(np.uint64))]
-    loses = (of_cluster[:, 1] != judged.key[rows]) | (of_cluster[:, 2] != judged.tie[rows])
+    clusters = judged.cluster[rows].view(np.uint64)
+    at = np.searchsorted(winners[:, 0], clusters)
+    stands = at < len(winners)
+    for values, column in ((clusters, 0), (judged.key[rows], 1), (judged.tie[rows], 2)):
+        stands[stands] = winners[at[stands], column] == values[stands]
     reason = judged.reason.copy()
-    reason[rows[loses]] = REASONS.index("duplicate") + 1
+    reason[rows[~stands]] = REASONS.index("duplicate") + 1
     return judged._replace(reason=reason)
 
 

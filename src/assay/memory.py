@@ -1,0 +1,57 @@
+"""How much memory this process may take, and how many workers that allows.
+
+A worker holds a batch of 16 MB of text and what is computed of it, or one partition of a grouping; both have a fixed
+size, so that memory follows from how many work at once. Results do not depend on it.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from assay.errors import InvalidParameterError, check
+
+MEMORY = "ASSAY_MEMORY"
+_SHARE = 0.75
+_OWN_BYTES = 600_000_000  # libraries and compiled kernels, 0.5 GB, and what is read while nothing is computed
+_WORKER_BYTES = 350_000_000  # measured: docs/scale.md
+_SCALES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def num_workers() -> int:
+    """How many may work at once in this process: as many as there are cores, if memory allows it.
+
+    Raises:
+        InvalidParameterError: ASSAY_MEMORY is no amount, or too little for one worker.
+    """
+    return max(1, min(_num_cores(), (limit() - _OWN_BYTES) // _WORKER_BYTES))
+
+
+def limit() -> int:
+    """Bytes: what the environment variable ASSAY_MEMORY says ("4GB"), else 3/4 of what machine and container have.
+
+    Raises:
+        InvalidParameterError: ASSAY_MEMORY is no amount, or too little for one worker.
+    """
+    text = os.environ.get(MEMORY)
+    if text is None:
+        return int(_SHARE * _available())
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt])b\s*", text.lower())
+    if match is None:
+        raise InvalidParameterError(f"`memory` (={text!r}) must be a number with a unit. Write for example '4GB'.")
+    least = _OWN_BYTES + _WORKER_BYTES
+    wanted = int(float(match[1]) * _SCALES[match[2]])
+    check(wanted >= least, "memory", text, f"at least {least / 1e9:.2g}GB", "Change --memory or ASSAY_MEMORY.")
+    return wanted
+
+
+def _available() -> int:
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in map(Path, _CGROUP_LIMITS):
+        if path.exists() and (text := path.read_text().strip()).isdigit():
+            found.append(int(text))
+    return min(found)
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
