@@ -148,6 +148,7 @@ def test_set_changes_the_recipe(folder: Path) -> None:
     [
         (["compare", "nowhere.yaml"], 1, "There is no recipe nowhere.yaml. `assay init` writes one to start from."),
         (["compare"], 2, "Missing argument 'recipe'"),
+        (["score", "recipe.yaml", "--part", "4/3"], 2, "Invalid value for '--part'"),
         (["measure"], 2, "No such command 'measure'"),
         (["select", "recipe.yaml", "--arm", "dsri"], 1, "no arm 'dsri'; it has random, dsir"),
         (["show", "ffff"], 1, "match 'ffff'"),

@@ -136,3 +136,14 @@ def test_the_command_prints_json_that_programs_can_read_and_tables_that_fit(
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == json.loads(to_json(status(workspace)))
     assert all(len(line) <= 80 for line in shown(workspace, 80).splitlines())
+
+
+def test_a_workspace_on_an_object_store_is_described_too(tmp_path: Path, s3: Any) -> None:
+    space = Workspace(s3.make_bucket() / "space")
+    assert status(space)["artifacts"] == []
+    corpus = assay.read(write_jsonl(tmp_path / "pool.jsonl", make_documents(40)), workspace=space)
+    target = assay.read(write_jsonl(tmp_path / "target.jsonl", make_documents(9, topic="t")), workspace=space)
+    assay.score(corpus, "dsir", target=target, workspace=space)
+    found = by_kind(space)
+    assert found["scores"]["state"] == "done" and found["scores"]["bytes"] > 0 and found["scores"]["rows"] == 40
+    assert "scores   dsir" in shown(space)

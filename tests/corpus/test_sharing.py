@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,7 @@ def test_what_is_there_is_kept_and_the_rest_made_in_order_of_the_own_part(
 WORKER = r"""
 import os, sys, time
 from pathlib import Path
+from typing import Any
 from assay.artifacts import claims
 claims.BEAT_S, claims.STALE_S = 0.05, 1.0
 from assay.artifacts.manifest import atomic_path
@@ -225,3 +227,19 @@ def test_who_waits_says_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert sorted(share(make, paths, paths)) == list(range(6))
     assert notes[0].startswith("waiting for what other processes make: part-00000 (") and "2 more" in notes[0]
     assert "part-00001 (node12, process 77)" in notes[0]
+
+
+def test_on_an_object_store_what_is_there_is_kept_and_nothing_is_claimed(s3: Any) -> None:
+    folder = s3.make_bucket() / "artifact"
+    paths = [folder / f"part-{k:05d}" for k in range(4)]
+    made: list[str] = []
+
+    def work(path: Any) -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text(path.name)
+        made.append(path.name)
+
+    work(paths[2])
+    assert sorted(share(work, paths, paths)) == [0, 1, 2, 3]
+    assert sorted(made) == [path.name for path in paths]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(made)
