@@ -152,7 +152,7 @@ class RemotePath:
         return found
 
     def fingerprint(self) -> str:
-        """What the store says of the content: its ETag (S3: MD5 of it, or of its pieces) and size.
+        """What the store says of the content: the MD5 of it, or of its pieces (S3's ETag), and its size.
 
         The same bytes put there in other pieces, or encrypted with keys of one's own, may be told apart; different
         bytes never pass for the same.
@@ -205,11 +205,9 @@ class RemotePath:
 
     def remove_all(self) -> None:
         """Deletes every object below this."""
-        try:
+        if self.is_dir():
             with _told(self, "delete"):
                 _filesystem(self.scheme).delete_dir(self.key)
-        except FileNotFoundError:
-            pass
 
     def iterdir(self) -> list["RemotePath"]:
         """What is directly below this, objects and folders, sorted."""
@@ -265,8 +263,10 @@ class RemotePath:
 
     def _list(self, recursive: bool) -> list[fs.FileInfo]:
         with _told(self, "list"):
-            selector = fs.FileSelector(self.key, allow_not_found=True, recursive=recursive)
-            return _filesystem(self.scheme).get_file_info(selector)
+            is_deep = recursive or self.scheme == "gs"  # there the client lists no folders but those that were made
+            selector = fs.FileSelector(self.key, allow_not_found=True, recursive=is_deep)
+            infos = _filesystem(self.scheme).get_file_info(selector)
+        return infos if is_deep == recursive else _top(self.key, infos)
 
     def _below(self, info: fs.FileInfo) -> "RemotePath":
         return RemotePath(f"{self.scheme}://{info.path}", _stat(info))
@@ -329,6 +329,15 @@ class _Object(io.RawIOBase):
                 time.sleep(_FIRST_WAIT_S * 2**attempt)
                 self._file.seek(position)
         raise AssertionError
+
+
+def _top(key: str, infos: Iterable[fs.FileInfo]) -> list[fs.FileInfo]:
+    """Of everything below a key what is directly below it, and the folders that the rest is in."""
+    found: dict[str, fs.FileInfo] = {}
+    for info in infos:
+        name, slash, _ = info.path[len(key) + 1 :].partition("/")
+        found[name] = fs.FileInfo(f"{key}/{name}", fs.FileType.Directory) if slash else found.get(name, info)
+    return list(found.values())
 
 
 def _stat(info: fs.FileInfo) -> Stat | None:
@@ -399,7 +408,8 @@ def _hub() -> Any:
 
 def _etag(file: pa.NativeFile) -> str:
     metadata = {str(name).lower(): value for name, value in file.metadata().items()}
-    return metadata["etag"].decode().strip('"')
+    # GCS has an ETag of its own for each time that the same bytes are put, but an MD5 beside it (seldom none).
+    return (metadata.get("md5hash") or metadata["etag"]).decode().strip('"')
 
 
 @contextmanager
