@@ -255,7 +255,12 @@ def test_an_export_that_was_not_finished_is_none_and_can_be_written_again(s3: Se
         assay.write(corpus, fewer, str(to))
     with pytest.raises(ArtifactError, match="was never finished"):
         assay.artifacts.kinds.Export(to)
+    no_manifest = lambda method, path: 403 if method == "PUT" and path.endswith("manifest.json") else None  # noqa: E731
+    with s3.failing(no_manifest), pytest.raises(StorageError, match="Not allowed to write"):
+        assay.write(corpus, fewer, to)
+    s3.requests.clear()
     export = assay.write(corpus, fewer, to)
+    assert [path for method, path, _ in s3.requests if method == "PUT" and "part-" in path] == []
     assert {path.name for path in to.iterdir()} == {"_manifest.json", "part-00000.parquet"}
     assert len(pq.read_table(pa.BufferReader(export.part_path(0).read_bytes()))) == 5
     assay.write(corpus, more, to, format="jsonl")

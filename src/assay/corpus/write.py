@@ -58,7 +58,7 @@ def write_selection(corpus: Corpus, selection: Selection, to: Location, format: 
     _check_replaceable(to)
     if (done := _written(selection, to, format)) is None:
         if isinstance(to, RemotePath):
-            with _overwriting(to):
+            with _overwriting(to, f"selection {selection.fingerprint} as {format}"):
                 _fill(corpus, selection, to.name, format, to).save(to, EXPORT_MANIFEST)
         else:
             _write_beside(corpus, selection, to, format)
@@ -99,9 +99,15 @@ def _fill(corpus: Corpus, selection: Selection, name: str, format: str, draft: L
     with step(f"write {name}", selection.manifest.counts["kept"], "documents") as advance:
         for k in share(partial(_write_part, corpus, selection, format), list(zip(parts, paths, strict=True)), paths):
             advance(counts[parts[k]][1])
+    there = sizes(draft, [path.name for path in paths])
+    if None in there:
+        raise ArtifactError(
+            f"{paths[there.index(None)]} is gone: it was written a moment ago. Does another process write there? Run "
+            "the same command again."
+        )
     entries = [
         {"file": path.name, "rows": counts[part][0], "bytes": size, "documents": counts[part][1]}
-        for part, path, size in zip(parts, paths, sizes(draft, [path.name for path in paths]), strict=True)
+        for part, path, size in zip(parts, paths, there, strict=True)
     ]
     return _manifest(corpus, selection, name, format, entries)
 
@@ -127,17 +133,19 @@ def _install(draft: Path, to: Path, manifest: Manifest) -> None:
 
 
 @contextmanager
-def _overwriting(to: RemotePath) -> Iterator[RemotePath]:
-    """`to` emptied, and marked as unfinished until the block ends well. A rerun begins again."""
+def _overwriting(to: RemotePath, what: str) -> Iterator[None]:
+    """Marks `to` as not finished yet while the block runs, and empties it unless it is `what` that was not finished."""
     to.require_writable()
-    old = to.sizes()
-    with atomic_path(to / _UNFINISHED) as mark:
-        mark.write_text("This export was not finished. Write it again, or delete the folder.\n", encoding="utf-8")
-    for name in sorted(old, key=lambda name: name != EXPORT_MANIFEST):  # first what says that it is whole
-        if name != _UNFINISHED:
-            (to / name).unlink(missing_ok=True)
-    yield to
-    (to / _UNFINISHED).unlink()
+    mark, old = to / _UNFINISHED, to.sizes()
+    note = f"Not finished: {what}. Write it again, or delete the folder.\n"
+    if _UNFINISHED not in old or mark.read_text() != note:
+        with atomic_path(mark) as file:
+            file.write_text(note, encoding="utf-8")
+        for name in sorted(old, key=lambda name: name != EXPORT_MANIFEST):  # first what says that it is whole
+            if name != _UNFINISHED:
+                (to / name).unlink(missing_ok=True)
+    yield
+    mark.unlink(missing_ok=True)
 
 
 def _manifest(corpus: Corpus, selection: Selection, name: str, format: str, entries: list[dict[str, Any]]) -> Manifest:
