@@ -160,8 +160,7 @@ class RemotePath:
         with _told(self, "read"):
             if self.scheme == "hf":
                 info = _hub().info(self.key)
-                lfs = info.get("lfs") or {}
-                return f"{lfs.get('sha256') or info.get('blob_id')}-{info['size']}"
+                return f"{(info.get('lfs') or {}).get('sha256') or info['blob_id']}-{info['size']}"
             with _filesystem(self.scheme).open_input_file(self.key) as file:
                 return f"{_etag(file)}-{file.size()}"
 
