@@ -341,9 +341,10 @@ def content(out: Path) -> dict[str, Any]:
         if path.suffix == ".json":
             found[name] = json.loads(path.read_text())
             found[name].pop("seconds", None)
-            if "comparison-" in name:
-                found[name].pop("parts", None)  # how many bytes its seconds take
-        elif path.name not in ("report.html", "seconds.jsonl"):
+            if "comparison-" in name:  # its files hold seconds
+                for key in ("parts", "checksum"):
+                    found[name].pop(key, None)
+        elif path.name != "report.html" and not path.name.startswith("seconds"):
             found[name] = path.read_bytes()
     found.pop("workspace/files.json", None)
     return found
