@@ -39,13 +39,14 @@ def main() -> None:
     parser.add_argument("sizes", nargs="*", type=float, help=f"GB of text, default {SIZES}")
     parser.add_argument("--folder", type=Path, help="where pools are kept and work is done; default a temporary one")
     parser.add_argument("--child", nargs=3, metavar=("POOL", "TARGET", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--measured", action="store_true", help="measure nothing; use what scale.json holds")
     arguments = parser.parse_args()
     if arguments.child:
         _pipeline(*arguments.child)
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
-        for size in arguments.sizes or SIZES:
+        for size in () if arguments.measured else arguments.sizes or SIZES:
             _keep(measure(size, folder))
     rows = json.loads(FIGURES.read_text())
     print(table(rows))

@@ -31,7 +31,7 @@ def test_amounts_are_read(text: str, expected: int, monkeypatch: pytest.MonkeyPa
     [
         ("lots", "`memory` .='lots'. must be a number with a unit. Write for example '4GB'"),
         ("4", "must be a number with a unit"),
-        ("500MB", "`memory` .='500MB'. must be at least 0.95GB. Change --memory or ASSAY_MEMORY"),
+        ("500MB", "`memory` .='500MB'. must be at least 1GB. Change --memory or ASSAY_MEMORY"),
     ],
 )
 def test_what_cannot_be_is_told(text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,7 @@ def test_a_container_with_less_than_the_machine_decides(tmp_path: Path, monkeypa
     assert memory.limit() == 1_125_000_000
 
 
-@pytest.mark.parametrize(("text", "cores", "expected"), [("1GB", 8, 1), ("2GB", 8, 4), ("64GB", 8, 8)])
+@pytest.mark.parametrize(("text", "cores", "expected"), [("1GB", 8, 1), ("2GB", 8, 3), ("64GB", 8, 8)])
 def test_workers_follow_from_memory_and_cores(
     text: str, cores: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +69,7 @@ def _counted(item: int) -> int:
 
 def test_no_more_work_at_once_than_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAY_RUNNER", "native")
-    for text, expected in (("1GB", 1), ("1.3GB", 2)):
+    for text, expected in (("1GB", 1), ("1.4GB", 2)):
         monkeypatch.setenv("ASSAY_MEMORY", text)
         _most.clear()
         assert list(map_parts(_counted, range(12))) == list(range(12))

@@ -13,7 +13,7 @@ from assay.errors import InvalidParameterError, check
 MEMORY = "ASSAY_MEMORY"
 _SHARE = 0.75
 _OWN_BYTES = 600_000_000  # libraries and compiled kernels, 0.5 GB, and what is read while nothing is computed
-_WORKER_BYTES = 350_000_000  # measured: docs/scale.md
+_WORKER_BYTES = 400_000_000  # measured: docs/scale.md
 _SCALES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 

@@ -374,3 +374,30 @@ def test_what_is_not_a_set_of_scores_is_refused(corpus: Corpus, workspace: Works
         assay.select(corpus, "top", scores="dsir", budget="5 documents", workspace=workspace)
     with pytest.raises(InvalidParameterError, match=r"`workspace` \(=3\) must be a folder"):
         assay.select(corpus, budget="5 documents", workspace=3)
+
+
+@pytest.mark.parametrize("partition_bytes", [32 << 20, 200])
+def test_the_best_of_each_cluster_is_found_over_parts_and_partitions(
+    partition_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """60 texts of four copies each, the copies in four files; the one with the highest `grade` is to stand for each."""
+    rng = np.random.default_rng(2)
+    rows = make_documents(60, seed=5)
+    grades = rng.permutation(240).reshape(4, 60)
+    for file in range(4):
+        copies = [{**row, "id": f"{file}-{k}", "grade": int(grades[file, k])} for k, row in enumerate(rows)]
+        write_jsonl(tmp_path / f"f{file}.jsonl", copies)  # type: ignore[arg-type]
+    corpus = assay.read(str(tmp_path / "f*.jsonl"), id="id", workspace=tmp_path / "w")
+    monkeypatch.setattr(selecting, "_PARTITION_BYTES", partition_bytes)
+    chosen = assay.select(
+        corpus,
+        assay.Unique(by="exact", within=assay.Top()),
+        scores=assay.score(corpus, "exact", workspace=tmp_path / "w"),
+        by="grade",
+        budget="60 documents",
+        workspace=tmp_path / "w",
+    )
+    kept = [chosen.repeats(part) for part in range(4)]
+    assert np.array_equal(np.array(kept), grades == grades.max(axis=0))
+    assert chosen.manifest.counts["dropped"] == {"duplicate": 180}
+    assert not list(chosen.folder.glob("work*"))
