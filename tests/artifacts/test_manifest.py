@@ -49,6 +49,17 @@ def test_an_artifact_without_a_manifest_is_unfinished(workspace: Workspace) -> N
     assert set(manifest.versions) >= {"python", "assay", "numpy", "pyarrow"}
 
 
+def test_who_starts_when_another_has_just_finished_leaves_nothing_in_the_artifact(workspace: Workspace) -> None:
+    late = workspace.open_draft("corpus", "pool", 1, {}, {})
+    assert late.finished() is None
+    first = finished(workspace)
+    before = sorted(path.name for path in first.folder.iterdir())
+    late.start()
+    manifest = late.finish(schema={}, parts=[])
+    assert manifest == first.finished() and manifest.parts
+    assert sorted(path.name for path in first.folder.iterdir()) == before
+
+
 def test_a_damaged_artifact_is_named_and_made_anew(workspace: Workspace) -> None:
     draft = finished(workspace)
     (draft.folder / "part-00000.parquet").write_bytes(b"123")

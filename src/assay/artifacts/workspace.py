@@ -152,10 +152,14 @@ class Draft:
         """Makes the folder, or takes up the one that an interrupted run left."""
         make_folder(self.folder)
         local = self.folder if isinstance(self.folder, Path) else scratch_folder()
-        for folder in (local.parent, local, *(path for path in local.iterdir() if path.is_dir())):
+        for folder in (local, *(path for path in local.iterdir() if path.is_dir())):
             remove_abandoned(folder)
+        if isinstance(self.folder, Path):
+            remove_abandoned(self.folder.parent)
         with atomic_path(self.folder / _DRAFT) as path:
             path.write_text(json.dumps({"name": self.name, "inputs": self.inputs}), encoding="utf-8")
+        if (self.folder / MANIFEST).exists():  # another process has finished meanwhile, and removed what it saw
+            (self.folder / _DRAFT).unlink(missing_ok=True)
 
     @property
     def scratch(self) -> Path:
