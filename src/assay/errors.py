@@ -116,5 +116,5 @@ def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
 
 def did_you_mean(value: object, choices: Iterable[str]) -> str:
     """ "Did you mean 'dsir'?" when one of `choices` is close to `value`, else an empty string."""
-    close = difflib.get_close_matches(str(value)[:_MAX_SHOWN], list(choices), n=1)
+    close = difflib.get_close_matches(value if isinstance(value, str) else shown(value), list(choices), n=1)
     return f"Did you mean {close[0]!r}?" if close else ""

@@ -132,7 +132,7 @@ def test_targets_in_every_form(tmp_path: Path) -> None:
         ({"budget": 5}, r"`budget` \(=5\) must be a number with a unit"),
         ({"pool": {"reed": "x"}}, "`pool` has no 'reed'; .* Did you mean 'read'"),
         ({"pool": {"text": "x"}}, r"`pool.read` \(=None\) must be given"),
-        ({"pool": {"read": 5}}, r"`read` \(=5\) must be a path or list of paths"),
+        ({"pool": {"read": 5}}, r"`pool.read` \(=5\) must be a path or list of paths"),
         ({"pool": 5}, r"`pool` \(=5\) must be a mapping"),
         ({"target": {"law": {"holdout": 0.3}}}, r"`target.law.read` \(=None\) must be given"),
         ({"arms": ["dsir"]}, "`arms` .* must be a mapping"),

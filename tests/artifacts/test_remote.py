@@ -74,10 +74,23 @@ def test_what_a_pattern_finds_is_what_it_finds_in_a_local_folder(s3: Server, tmp
     bucket = s3.make_bucket()
     upload_folder(folder, bucket / "deep" / "tree")
     assert content(bucket / "deep" / "tree") == content(folder)
-    for pattern in ("*", "*.jsonl", "*/a.jsonl", "**/a.jsonl", "x/**", "x/*/[ab].*", "?.jsonl", "nope/*", "**/*", "x/a.jsonl"):
+    for pattern in (
+        "*",
+        "*.jsonl",
+        "*/a.jsonl",
+        "**/a.jsonl",
+        "x/**",
+        "x/*/[ab].*",
+        "?.jsonl",
+        "nope/*",
+        "**/*",
+        "x/a.jsonl",
+    ):
         expected = [p for p in glob.glob(f"{folder}/{pattern}", recursive=True) if Path(p).is_file()]
         found = find_glob(location(f"{bucket}/deep/tree/{pattern}"))
-        assert [str(p) for p in found] == sorted(p.replace(str(folder), f"{bucket}/deep/tree") for p in expected), pattern
+        assert [str(p) for p in found] == sorted(p.replace(str(folder), f"{bucket}/deep/tree") for p in expected), (
+            pattern
+        )
     assert [p.name for p in (bucket / "deep" / "tree").iterdir()] == sorted(p.name for p in folder.iterdir())
 
 
@@ -151,9 +164,15 @@ def test_a_store_that_stays_out_ends_in_a_sentence(s3: Server) -> None:
     path = put(s3.make_bucket() / "a.bin", b"data")
     with s3.failing(lambda *_: 503), pytest.raises(StorageError, match="also when tried again .* run the same command"):
         path.exists()
-    with s3.failing(lambda method, _: CUT if method == "GET" else None), pytest.raises(StorageError, match="Cannot read"):
+    with (
+        s3.failing(lambda method, _: CUT if method == "GET" else None),
+        pytest.raises(StorageError, match="Cannot read"),
+    ):
         path.read_bytes()
-    with s3.failing(lambda method, _: 500 if method == "PUT" else None), pytest.raises(StorageError, match="Cannot write"):
+    with (
+        s3.failing(lambda method, _: 500 if method == "PUT" else None),
+        pytest.raises(StorageError, match="Cannot write"),
+    ):
         put(path, b"more")
     assert path.read_bytes() == b"data"
 

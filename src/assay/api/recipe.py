@@ -20,6 +20,7 @@ from assay.errors import (
     check_number,
     check_text,
     did_you_mean,
+    shown,
 )
 from assay.proxy.ngram import PROXIES, NGram
 from assay.refiners import REFINERS, Refiner
@@ -337,18 +338,24 @@ def _arm(content: Any, where: str) -> Arm:
     if policy.needs_score and by is None:
         raise InvalidParameterError(f"`{where}` selects by {policy.name!r}, which goes by a score. Add `score:`.")
     arm = Arm(scorer=scorer, by=by, select=policy, where=values.get("where"), max_repeats=values.get("max_repeats", 1))
-    arm.scorers()  # reads both expressions, so that a mistake in them is found now
+    for name, text in (("score", by), ("where", arm.where)):  # read, so that a mistake in them is found now
+        try:
+            Expression("true" if text is None else text)
+        except InvalidParameterError as error:
+            raise InvalidParameterError(f"{where}.{name}: {error}") from None
     return arm
 
 
 def _calibration(content: Any, folder: Path | None) -> Calibration:
     if isinstance(content, Calibration):
         return content
-    return (
-        Calibration.load(_path(content, folder))
-        if isinstance(content, str)
-        else _build(Calibration, content, "calibration")
-    )
+    if not isinstance(content, str):
+        built: Calibration = _build(Calibration, content, "calibration")
+        return built
+    try:
+        return Calibration.load(_path(content, folder))
+    except InvalidParameterError as error:
+        raise InvalidParameterError(f"calibration: {error}") from None
 
 
 def _calibrated(arm: Arm, calibration: Calibration) -> Arm:
@@ -423,7 +430,7 @@ def _source(kind: type[Any], content: Any, where: str, folder: Path | None) -> A
     refiners = values.get("refine") or []
     listed = refiners if isinstance(refiners, list) else [refiners]
     values["refine"] = tuple(_named(f"{where}.refine", refiner, REFINERS) for refiner in listed)
-    return _rooted(_build(kind, values, where), folder)
+    return _rooted(_build(kind, values, where), where, folder)
 
 
 def _as_source(content: Any) -> Any:
@@ -431,14 +438,14 @@ def _as_source(content: Any) -> Any:
     return {"read": content} if isinstance(content, str | list | Corpus) else content
 
 
-def _rooted(source: Any, folder: Path | None) -> Any:
+def _rooted(source: Any, where: str, folder: Path | None) -> Any:
     """`source` with its paths taken from `folder`."""
     if isinstance(source.read, Corpus):
         return source
     reads = [source.read] if isinstance(source.read, str) else source.read
     check(
         isinstance(reads, list) and all(isinstance(r, str) for r in reads),
-        "read",
+        f"{where}.read",
         source.read,
         "a path or list of paths",
     )
@@ -521,6 +528,8 @@ def _read_yaml(file: Path, missing: str) -> Any:
         return _parse(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InvalidParameterError(missing) from None
+    except OSError as error:
+        raise InvalidParameterError(f"{shown(str(file))} cannot be read: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidParameterError(f"{file} is not YAML: {_problem(error)}") from None
 

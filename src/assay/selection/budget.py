@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from assay.errors import InvalidParameterError, check
+from assay.errors import InvalidParameterError, check, shown
 
 UNITS = ("tokens", "documents", "bytes", "share")
 _SCALES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
@@ -33,10 +33,10 @@ class Budget:
             return text
         match = re.fullmatch(
             r"\s*((?:\d{1,3}(?:,\d{3})+|\d+(?:_\d+)*)?(?:\.\d+)?)\s*([kmgtb]?)\s*(tokens?|documents?|docs?|bytes?|b|%)\s*",
-            str(text).lower(),
+            (text if isinstance(text, str) else shown(text)).lower(),
         )
         if match is None or not match[1]:
-            raise InvalidParameterError(f"`budget` (={text!r}) must be a number with a unit. {_EXAMPLES}")
+            raise InvalidParameterError(f"`budget` (={shown(text)}) must be a number with a unit. {_EXAMPLES}")
         number, scale, unit = match.groups()
         amount = float(number.replace(",", "").replace("_", ""))
         check(amount > 0, "budget", text, "above zero", _EXAMPLES)
