@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -25,9 +26,9 @@ from assay.api.recipe import Calibration, Recipe
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.workspace import Workspace
-from assay.corpus import failures, jsonl, warc
+from assay.corpus import failures, jsonl, parquet, warc
 from assay.corpus.failures import read_failures
-from assay.errors import ArtifactError, InvalidParameterError
+from assay.errors import ArtifactError, InputError, InvalidParameterError
 from tests.conftest import make_documents, make_prose, write_jsonl
 
 SOURCE = Path(__file__).parents[1] / "src" / "assay"
@@ -179,6 +180,19 @@ def test_what_is_too_long_does_not_depend_on_blocks(tmp_path: Path, monkeypatch:
         corpus = assay.read(tmp_path / "pool.jsonl", max_failed_share=0.9, workspace=tmp_path / str(block))
         assert corpus.num_documents == 4
         assert [(f.line, f.reason) for f in read_failures(corpus.folder)] == [(k, "line_too_long") for k in (3, 4, 6)]
+
+
+def test_a_parquet_dictionary_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One text of 1 MB, named 20,000 times in a file of 50 kB."""
+    indices = pa.array([0] * 19_999 + [1], pa.int32())
+    text = pa.DictionaryArray.from_arrays(indices, pa.array(["x" * (1 << 20), "y"]))
+    pq.write_table(pa.table({"text": text}), tmp_path / "pool.parquet", compression="zstd")
+    seen: list[int] = []
+    real = parquet.utf8
+    monkeypatch.setattr(parquet, "utf8", lambda column: seen.append(column.nbytes) or real(column))
+    with pytest.raises(InputError, match="pool.parquet inflates further than any text does .* Leave it out"):
+        assay.read(tmp_path / "pool.parquet", workspace=tmp_path / "w")
+    assert max(seen) < 300 << 20
 
 
 def test_a_warc_member_is_bounded(tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,15 +6,17 @@ starts, instead of failing hours later.
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assay.artifacts.kinds import BATCH_BYTES, as_type, footer_hash
 from assay.artifacts.storage import Location, open_parquet
-from assay.corpus.failures import MAX_RAW_BYTES, Failure, write_failures
+from assay.corpus.failures import MAX_RAW_BYTES, Failure, inflates_too_far, write_failures
 from assay.corpus.pages import extract_column
 from assay.corpus.parts import PartWriter, estimate_tokens, renamed
 from assay.errors import InputError, SchemaError, did_you_mean
@@ -22,6 +24,7 @@ from assay.kernels.arrow import utf8
 
 PART_BYTES = 64 << 20
 _BATCH_ROWS = 4096
+_MAX_BATCH_BYTES = 256 << 20
 _BATCH_PAGES = 256
 _TEXT = ("string", "large_string", "string_view")
 _BYTES = ("binary", "large_binary", "binary_view")
@@ -116,6 +119,8 @@ def scan(source: Source, folder: Location, prefix: str) -> dict[str, Any]:
         skip += [rows + row for row in bad]
         data = utf8(batch.column(source.text_column))
         text_bytes += int(np.delete(np.diff(data.offsets), bad).sum())
+        if detail := inflates_too_far(text_bytes, source.path.stat().st_size):
+            raise InputError(f"{source.path} inflates further than any text does ({detail}). Leave it out.")
         tokens += estimate_tokens(data)
         rows += len(batch)
     write_failures(folder, prefix, failures)
@@ -192,7 +197,8 @@ def _batches(source: Source, columns: list[str] | None, batch_rows: int = _BATCH
         largest = max(group.total_byte_size // max(1, group.num_rows) for group in groups)  # a document, on average
         batch_rows = max(1, min(batch_rows, BATCH_BYTES // max(1, largest)))
         try:
-            yield from file.iter_batches(batch_rows, list(source.row_groups), columns, use_threads=False)
+            rows = min(batch_rows, _rows_at_once(source, file.metadata))
+            yield from file.iter_batches(rows, list(source.row_groups), columns, use_threads=False)
         except FileNotFoundError:  # an object; a local file that is open stays
             raise
         except (pa.ArrowException, OSError) as error:
@@ -200,6 +206,25 @@ def _batches(source: Source, columns: list[str] | None, batch_rows: int = _BATCH
                 f"{source.path}, row groups {source.row_groups[0]} to {source.row_groups[-1]}, cannot be read as "
                 f"Parquet: {str(error).splitlines()[0]}. Mend the file or leave it out."
             ) from error
+
+
+def _rows_at_once(source: Source, metadata: pq.FileMetaData) -> int:
+    """Rows of which no batch has more than 256 MB of text that its pages hold once, however often they name it.
+
+    A dictionary lets a small file stand for a large text a million times. Only local files are looked at.
+    """
+    names = [metadata.schema.column(k).path for k in range(metadata.num_columns)]
+    if source.text_column not in names or not isinstance(source.path, Path):
+        return _BATCH_ROWS
+    column, longest = names.index(source.text_column), 1
+    with pq.ParquetFile(source.path, read_dictionary=[source.text_column], buffer_size=1 << 16) as file:
+        for group in source.row_groups:
+            if metadata.row_group(group).column(column).has_dictionary_page:
+                batch = next(file.iter_batches(1, [group], [source.text_column], use_threads=False), None)
+                if batch is not None and pa.types.is_dictionary(batch.column(0).type):
+                    sizes = pc.binary_length(batch.column(0).dictionary)
+                    longest = max(longest, pc.max(sizes, min_count=0).as_py() or 1)
+    return max(1, _MAX_BATCH_BYTES // longest)
 
 
 def _bad_values(column: pa.Array, if_null: tuple[str, str]) -> dict[int, tuple[str, str]]:
