@@ -63,7 +63,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 def result(out: Path) -> dict[str, Any]:
     content = json.loads((out / "comparison.json").read_text())
-    del content["seconds"]
+    del content["cost"]
     return content
 
 
