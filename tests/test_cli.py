@@ -68,7 +68,7 @@ def test_compare_prints_a_table_that_fits_and_names_what_it_wrote(
 def test_steps_that_are_not_a_terminal_take_one_line_each(compared: subprocess.CompletedProcess[str]) -> None:
     lines = compared.stderr.splitlines()
     assert any("✓ read pool" in line for line in lines)
-    assert any("✓ train and test" in line and "runs" in line for line in lines)
+    assert any("✓ train all arms" in line and "runs" in line for line in lines)
     assert "\x1b" not in compared.stderr
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from assay import progress
 from assay.artifacts.claims import PART, parse_part, release_all
@@ -28,7 +27,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 _out = console()
-_error = console(stderr=True)
 
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
 ArmName = Annotated[str | None, typer.Option("--arm", help="One arm of the recipe.", show_default=False)]
@@ -101,6 +99,25 @@ Memory = Annotated[
 ]
 
 
+def _show_progress(mode: str) -> None:
+    try:
+        progress.set_mode(mode)
+    except InvalidParameterError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+ProgressMode = Annotated[
+    str,
+    typer.Option(
+        "--progress",
+        envvar="ASSAY_PROGRESS",
+        help=f"How it is shown: {', '.join(progress.MODES)}; auto is bars on a terminal, else lines.",
+        callback=_show_progress,
+        show_envvar=False,
+    ),
+]
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         _out.print(f"assay {version('assay')}")
@@ -124,7 +141,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
         try:
             return command(*args, **options)
         except KeyboardInterrupt:
-            _error.print("\nInterrupted. What is finished is kept; run the same command again to go on.")
+            progress.fail("Interrupted. What is finished is kept; run the same command again to go on.", label="\n")
             raise typer.Exit(130) from None
         except AssayError as error:
             message = str(error)
@@ -133,7 +150,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
             if known is None:
                 raise
             message = known
-        _error.print(Text.assemble(("Error:", "bold red"), " ", message), soft_wrap=True)
+        progress.fail(message)
         raise typer.Exit(1)
 
     return run
@@ -145,6 +162,7 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put pool, recipe and report.")] = Path("assay-demo"),
     runner: Runner = None,
     memory: Memory = None,
+    progress: ProgressMode = "auto",
 ) -> None:
     """A real comparison on the text of this Python installation; no download, about a minute."""
     from assay.comparison.table import table
@@ -181,17 +199,22 @@ def compare(
     runner: Runner = None,
     part: Part = None,
     memory: Memory = None,
+    costs: Annotated[bool, typer.Option("--costs", help="Also print what each step cost.")] = False,
+    progress: ProgressMode = "auto",
 ) -> None:
     """Train proxies on every arm's choice and say which is better, by how much and how surely."""
     from assay.api.comparing import JSON, REPORT
     from assay.api.comparing import compare as run_compare
     from assay.artifacts.storage import location
+    from assay.comparison.costs import cost_table
     from assay.comparison.table import table
 
     loaded = _load(recipe, set)
     folder = location(out or recipe.parent)
     comparison = run_compare(loaded, workspace=_space(workspace, recipe), out=folder)
     _out.print(table(comparison.content))
+    if costs:
+        _out.print(cost_table(comparison.content["cost"]["steps"]))
     _out.print(f"\nResult  {folder / JSON}\nReport  {folder / REPORT}", soft_wrap=True)
     if loaded.write is not None:
         _out.print(f"Chosen  {loaded.write.to}", soft_wrap=True)
@@ -207,6 +230,7 @@ def score(
     runner: Runner = None,
     part: Part = None,
     memory: Memory = None,
+    progress: ProgressMode = "auto",
 ) -> None:
     """Compute the scores that the recipe's arms go by."""
     from assay.api.showing import describe
@@ -229,6 +253,7 @@ def select(
     runner: Runner = None,
     part: Part = None,
     memory: Memory = None,
+    progress: ProgressMode = "auto",
 ) -> None:
     """Show what the recipe's arms take from the whole pool."""
     from assay.api.comparing import chosen
@@ -253,6 +278,7 @@ def write(
     runner: Runner = None,
     part: Part = None,
     memory: Memory = None,
+    progress: ProgressMode = "auto",
 ) -> None:
     """Write the documents that an arm takes from the whole pool."""
     from assay.api.comparing import write_arm
@@ -275,6 +301,7 @@ def calibrate(
     text: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
     tail: Annotated[float, typer.Option(help="Share of the reference that a rule may leave out.")] = 0.1,
     workspace: WorkspacePath = None,
+    progress: ProgressMode = "auto",
 ) -> None:
     """Derive the rules' stop words and thresholds for another language from text of it."""
     from assay.api.calibrating import calibrate as run_calibrate
@@ -308,6 +335,7 @@ def show(
         str | None, typer.Option(help="After dropped: one reason, such as gopher.too_few_words.", show_default=False)
     ] = None,
     number: Annotated[int, typer.Option("--number", "-n", help="After dropped: examples of each reason.")] = 10,
+    costs: Annotated[bool, typer.Option("--costs", help="What it cost instead, and each step behind it.")] = False,
     workspace: WorkspacePath = None,
     runner: Runner = None,
     memory: Memory = None,
@@ -316,7 +344,7 @@ def show(
     from assay.api.showing import show as run_show
 
     recipe = Path(thing) if thing and thing.endswith((".yaml", ".yml")) else None
-    _out.print(run_show(thing, _space(workspace, recipe), which, reason, number))
+    _out.print(run_show(thing, _space(workspace, recipe), which, reason, number, costs))
 
 
 @app.command()
@@ -338,7 +366,6 @@ def status(
 
 def main() -> None:
     """The entry point of the `assay` command. Its process ends at once: the engine's threads may abort winding down."""
-    progress.set_verbose(True)
     try:
         app()
         code = 0

@@ -27,7 +27,7 @@ def shuffled(documents: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def without_times(content: Any) -> Any:
-    return {key: value for key, value in content.items() if key != "seconds"}
+    return {key: value for key, value in content.items() if key != "cost"}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_everything_that_was_promised_is_there(planted: Path, comparison: Compar
         funnel = arm["funnel"]
         assert funnel["in"] == funnel["kept"] + sum(funnel["dropped"].values()) + sum(funnel["failed"].values())
         assert arm["tokens"] >= 20_000
-        assert content["seconds"]["arms"][arm["name"]]["training"] > 0
+        assert content["cost"]["arms"][arm["name"]]["training"] > 0
     assert content["lineage"]["artifacts"]["pool"]["fingerprint"] == content["pool"]["fingerprint"]
     tokens = [point["tokens"] for point in content["random_curve"]]
     assert tokens == sorted(tokens) and {5_000, 10_000, 20_000} <= set(tokens)
@@ -98,7 +98,8 @@ def test_the_documentation_names_every_key(comparison: Comparison) -> None:
     content, arm = comparison.content, comparison.arms["soaked"]
     for part in (content, arm, arm["effect"], arm["multiplier"], content["pool"], content["lineage"]):
         assert set(part) <= documented
-    assert set(content["random_curve"][0]) | set(content["overlap"]) | set(content["seconds"]) <= documented
+    assert set(content["random_curve"][0]) | set(content["overlap"]) | set(content["cost"]) <= documented
+    assert set(content["cost"]["steps"][0]) <= documented
 
 
 def test_every_run_is_trained_on_exactly_its_budget(planted: Path, comparison: Comparison) -> None:

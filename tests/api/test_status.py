@@ -46,6 +46,7 @@ def unfinished(corpus: Corpus, workspace: Workspace) -> Path:
     draft = workspace.open_draft("scores", "length", manifest["version"], manifest["parameters"], manifest["inputs"])
     assert draft.folder == folder
     draft.start()
+    draft.keep_cost(at_once=True)
     return folder
 
 
@@ -65,8 +66,8 @@ def test_what_is_done_is_counted_with_its_cost_and_size(corpus: Corpus, workspac
         manifest = json.loads((folder / "manifest.json").read_text())
         assert artifact["state"] == "done" and artifact["claims"] == []
         assert artifact["parts"] == artifact["of"] == 3 and artifact["rows"] == 120
-        assert artifact["wall_seconds"] == manifest["seconds"]["wall"]
-        assert artifact["core_seconds"] == manifest["seconds"]["core"]
+        assert artifact["wall_seconds"] == manifest["cost"]["wall_seconds"]
+        assert artifact["core_seconds"] == manifest["cost"]["core_seconds"]
         files = [path for path in folder.rglob("*") if path.is_file()]
         assert artifact["bytes"] >= sum(path.stat().st_size for path in files)
     text = shown(workspace)

@@ -17,12 +17,12 @@ from tests.corpus.test_jsonl import rows
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file with its bytes; manifests and results of reading without their times."""
+    """Every file with its bytes; manifests without what the making cost."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix == ".json":
             content = json.loads(path.read_text())
-            content.pop("seconds", None)
+            content.pop("cost", None)
             found[path.name] = json.dumps(content).encode()
         elif path.is_file():
             found[str(path.relative_to(folder))] = path.read_bytes()

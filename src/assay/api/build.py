@@ -1,7 +1,6 @@
 """Building artifacts part by part: what is there is kept, what is missing is made, the manifest comes last."""
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -11,16 +10,13 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from assay.artifacts.kinds import footer_hash
-from assay.artifacts.process import own_name
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import Location, atomic_path, open_arrow, open_parquet, sizes
 from assay.artifacts.workspace import Draft
 from assay.corpus.engine import map_parts
-from assay.corpus.sharing import share
-from assay.progress import step
+from assay.corpus.sharing import share_step
 
 _FIGURES = b"assay"
-_SECONDS = "seconds"  # on an object store a folder of them
 _PARQUET, _ARROW = ".parquet", ".arrow"
 
 
@@ -30,32 +26,31 @@ def build_parts(
     amounts: Sequence[int],
     what: str,
     suffix: str = _PARQUET,
+    unit: str = "bytes",
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, str]]:
     """Makes the parts that an earlier run did not leave behind; processes that make the same artifact share them.
 
     Args:
-        make: the table of one part, and figures about it that go into the file's own metadata. Core seconds do not:
+        make: the table of one part, and figures about it that go into the file's own metadata. What it cost does not:
             a part made again has the same bytes.
-        amounts: bytes behind each part, for the progress bar.
+        amounts: how much of `unit` is behind each part, for the progress bar.
         what: what the progress bar says.
         suffix: ".parquet", or ".arrow" for parts that are memory-mapped.
 
     Returns:
-        the manifest's `parts`, the figures of each part (with `seconds` of core time added), and the schema.
+        the manifest's `parts`, the figures of each part, and the schema.
     """
     paths = [draft.folder / f"part-{k:05d}{suffix}" for k in range(len(amounts))]
     there = sizes(draft.folder, [path.name for path in paths])
     todo = [k for k, (path, size) in enumerate(zip(paths, there, strict=True)) if not size or not _is_whole(path)]
-    with step(what, sum(amounts[k] for k in todo)) as advance:
-        for k in share(partial(_make_part, make, paths), todo, [paths[k] for k in todo]):
-            advance(amounts[todo[k]])
+    sizes_of_parts = [amounts[k] for k in todo]
+    share_step(draft, what, partial(_make_part, make, paths), todo, [paths[k] for k in todo], sizes_of_parts, unit)
     entries, figures = [], []
-    seconds = read_seconds(draft.folder)
     schema: pa.Schema = pa.schema([])
     there = sizes(draft.folder, [path.name for path in paths])
     is_remote = isinstance(draft.folder, RemotePath)  # where each footer is a request, and they had better overlap
     for path, size, (schema, rows) in zip(paths, there, (map_parts if is_remote else map)(_footer, paths), strict=True):
-        figures.append(json.loads(schema.metadata[_FIGURES]) | {"seconds": seconds.get(path.name, 0.0)})
+        figures.append(json.loads(schema.metadata[_FIGURES]))
         entry = {"file": path.name, "rows": rows, "bytes": size}
         has_footer = path.suffix == _PARQUET and not is_remote  # of what it holds an object store has checksums
         entries.append(entry | {"footer": footer_hash(path)} if has_footer else entry)
@@ -82,7 +77,6 @@ def part_bytes(parts: Sequence[dict[str, Any]]) -> list[int]:
 
 
 def _make_part(make: Callable[[int], tuple[pa.Table, dict[str, Any]]], paths: list[Location], part: int) -> int:
-    started = time.thread_time()
     table, figures = make(part)
     table = table.replace_schema_metadata({_FIGURES: json.dumps(figures).encode()})
     with atomic_path(paths[part]) as path:
@@ -91,28 +85,7 @@ def _make_part(make: Callable[[int], tuple[pa.Table, dict[str, Any]]], paths: li
                 writer.write_table(table)
         else:
             pq.write_table(table, path, compression="zstd", compression_level=1, write_page_checksum=True)
-        log_seconds(paths[part], time.thread_time() - started)
     return part
-
-
-def log_seconds(file: Location, seconds: float) -> None:
-    """Notes beside a file of an artifact how many core seconds it took; in the file they would change its bytes."""
-    if isinstance(file, RemotePath):  # to which nothing can be appended: an empty object whose name says it
-        with atomic_path(file.parent / _SECONDS / f"{file.name}={seconds:.6f}") as empty:
-            empty.touch()
-        return
-    log = file.parent / f"{_SECONDS}.{own_name()}.jsonl"  # appending from several hosts to one file would garble it
-    with open(log, "a", encoding="utf-8") as stream:  # one short line: appended whole
-        stream.write(json.dumps([file.name, seconds]) + "\n")
-
-
-def read_seconds(folder: Location) -> dict[str, float]:
-    """Core seconds of each file, by name; of one of the times it was made."""
-    if isinstance(folder, RemotePath):
-        pairs = [name.rsplit("=", 1) for name in sorted((folder / _SECONDS).sizes())]
-        return {name: float(seconds) for name, seconds in pairs}
-    logs = [path.read_text(encoding="utf-8") for path in sorted(folder.glob(f"{_SECONDS}.*.jsonl"))]
-    return dict(json.loads(line) for log in logs for line in log.splitlines() if line.endswith("]"))  # not cut short
 
 
 def _footer(path: Location) -> tuple[pa.Schema, int]:

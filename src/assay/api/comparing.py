@@ -3,14 +3,16 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from assay.api.describing import costs, describe_arm, overlapping_documents
+from assay.api.costing import steps_behind
+from assay.api.describing import core_seconds, describe_arm, overlapping_documents
+from assay.api.planning import Plan, Step
 from assay.api.recipe import BEST, RANDOM, Arm, Recipe, Write
-from assay.api.staging import Evidence, Stage, gather_evidence, prepare
+from assay.api.staging import Evidence, Stage, gather_evidence, plan_stage, prepare
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Corpus, Export, Selection
 from assay.artifacts.manifest import MANIFEST
@@ -25,7 +27,7 @@ from assay.corpus.write import write_selection
 from assay.errors import ArtifactError, InvalidParameterError, check_choice
 from assay.progress import note, step
 
-VERSION = 2
+VERSION = 3
 JSON, REPORT = "comparison.json", "report.html"
 
 
@@ -54,16 +56,21 @@ def compare(
     started = time.perf_counter()
     if out is not None:
         _make_folder(location(out))  # before the work, which would be in vain
-    stage = prepare(recipe, space)
-    evidence = gather_evidence(stage)
-    comparison = _conclude(stage, evidence, space, started)
-    if out is not None:
-        for name in (JSON, REPORT):
-            with atomic_path(location(out) / name) as path:
-                path.write_bytes((comparison.folder / name).read_bytes())
+    plan = Plan(space)
+    stage = plan_stage(plan, recipe)
+    evidence = plan.add("train and test", lambda looked_at: gather_evidence(stage(looked_at)))
+
+    def conclude(workspace: Workspace) -> Comparison:
+        comparison = _conclude(stage(workspace), evidence.result(), workspace, started)
+        if out is not None:
+            _put_into(location(out), comparison)
+        return comparison
+
+    comparison = plan.add("compare and report", conclude)
     if recipe.write is not None:
-        _write(stage, comparison.best if recipe.write.arm == BEST else recipe.write.arm, recipe.write)
-    return comparison
+        _plan_write(plan, stage, recipe.write, lambda: comparison.result().best)
+    plan.run()
+    return comparison.result()
 
 
 def chosen(recipe: Recipe, name: str, workspace: Workspace) -> tuple[Corpus, Selection]:
@@ -95,10 +102,12 @@ def write_arm(
         )
     check_choice("arm", name, [BEST, *recipe.arms])
     write = Write(arm=name, to=folder, format=format or (planned.format if planned else "parquet"))
-    if name == BEST:
-        comparison = compare(replace(recipe, write=None), workspace=workspace)
-        return _write(prepare(recipe, workspace), comparison.best, write)
-    return _write(prepare(recipe, workspace, arms=[name]), name, write)
+    best = compare(replace(recipe, write=None), workspace=workspace).best if name == BEST else None
+    plan = Plan(workspace)
+    stage = plan_stage(plan, recipe, arms=None if name == BEST else [name])
+    export = _plan_write(plan, stage, write, lambda: best)
+    plan.run()
+    return export.result()
 
 
 def _conclude(stage: Stage, evidence: Evidence, workspace: Workspace, started: float) -> Comparison:
@@ -123,7 +132,7 @@ def _report(stage: Stage, evidence: Evidence, draft: Draft, started: float) -> N
         content, shown = _content(stage, evidence, draft, started, advance)
         _save(draft, content, render(content, shown))
     files = [{"file": n, "rows": 0, "bytes": (draft.folder / n).stat().st_size} for n in (JSON, REPORT)]
-    draft.finish(schema={}, parts=files, seconds={"wall": time.perf_counter() - started})
+    draft.finish(schema={}, parts=files)
 
 
 def _content(
@@ -157,7 +166,7 @@ def _content(
     heldout = {name: corpus for name, (corpus, _) in stage.bench.heldout.items()}
     tested = Counter(stage.bench.test.items["target"].to_pylist())
     content = {
-        "schema_version": 1,
+        "schema_version": 2,
         "fingerprint": draft.fingerprint,
         "headline": headline(arms, budget, RANDOM),
         "best": winner(arms),
@@ -196,9 +205,19 @@ def _content(
         },
         "contamination": stage.contamination and stage.contamination.manifest.summary,
         "lineage": _lineage(stage, draft),
-        "seconds": {"wall": time.perf_counter() - started, **costs(stage, evidence, selections)},
+        "cost": {
+            "wall_seconds": time.perf_counter() - started,
+            **core_seconds(stage, evidence, selections),
+            "steps": _steps(stage, draft, selections),
+        },
     }
     return content, shown
+
+
+def _steps(stage: Stage, draft: Draft, selections: Mapping[str, Selection]) -> list[dict[str, Any]]:
+    behind = [*draft.inputs.values(), *(selection.fingerprint for selection in selections.values())]
+    workspace = stage.bench.workspace
+    return steps_behind(behind, workspace, workspace.found)
 
 
 _AGREEMENT = (
@@ -207,12 +226,27 @@ _AGREEMENT = (
 )
 
 
-def _write(stage: Stage, name: str | None, write: Write) -> Export:
-    if name is None:
-        note("no arm was shown to be better than random, so the random choice is written")
-        name = RANDOM
-    selection = stage.task(name, 0, whole_pool=True).selection(stage.bench)
-    return write_selection(stage.bench.pool, selection, location(write.to), write.format)
+def _plan_write(
+    plan: Plan, stage: Callable[[Workspace], Stage], write: Write, best: Callable[[], str | None]
+) -> Step[Export]:
+    """Adds the step that writes an arm; `best` tells, once it is known, which one "best" is."""
+    to = location(write.to)
+
+    def make(workspace: Workspace) -> Export:
+        ready, name = stage(workspace), best() if write.arm == BEST else write.arm
+        if name is None:
+            note("no arm was shown to be better than random, so the random choice is written")
+            name = RANDOM
+        selection = ready.task(name, 0, whole_pool=True).selection(ready.bench)
+        return write_selection(ready.bench.pool, selection, to, write.format)
+
+    return plan.add(f"write {to.name}", make, is_always_done=True)
+
+
+def _put_into(out: Location, comparison: Comparison) -> None:
+    for name in (JSON, REPORT):
+        with atomic_path(out / name) as path:
+            path.write_bytes((comparison.folder / name).read_bytes())
 
 
 def _make_folder(out: Location) -> None:

@@ -60,22 +60,22 @@ def describe_arm(stage: Stage, name: str) -> tuple[dict[str, Any], dict[str, Any
     return facts, shown, selection
 
 
-def costs(stage: Stage, evidence: Evidence, selections: Mapping[str, Selection]) -> dict[str, Any]:
+def core_seconds(stage: Stage, evidence: Evidence, selections: Mapping[str, Selection]) -> dict[str, Any]:
     """Core seconds: what every arm shares, and what choosing and training cost each arm."""
     budget = int(stage.recipe.budget.amount)
     arms = {
         name: {
-            "scoring": sum(s.manifest.seconds["core"] for s in stage.scores[name]),
-            "selecting": selections[name].manifest.seconds["core"],
-            "training": float(np.mean([r.manifest.seconds["core"] for r in evidence.runs[name, budget]])),
+            "scoring": sum(s.manifest.cost["core_seconds"] for s in stage.scores[name]),
+            "selecting": selections[name].manifest.cost["core_seconds"],
+            "training": float(np.mean([r.manifest.cost["core_seconds"] for r in evidence.runs[name, budget]])),
         }
         for name in stage.recipe.arms
     }
     shared = {
-        "reading": stage.bench.pool.manifest.seconds.get("core", 0.0),
-        "guards": sum(scores.manifest.seconds["core"] for scores in stage.guards),
-        "tokenizing": stage.bench.tokens.manifest.seconds["core"],
-        "all_runs": float(sum(r.manifest.seconds["core"] for seeds in evidence.runs.values() for r in seeds)),
+        "reading": stage.bench.pool.manifest.cost["core_seconds"],
+        "guards": sum(scores.manifest.cost["core_seconds"] for scores in stage.guards),
+        "tokenizing": stage.bench.tokens.manifest.cost["core_seconds"],
+        "all_runs": float(sum(r.manifest.cost["core_seconds"] for seeds in evidence.runs.values() for r in seeds)),
     }
     return {"shared": shared, "arms": arms}
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from assay.artifacts.cost import count_read
 from assay.artifacts.manifest import atomic_path
 from assay.errors import ArtifactError
 from assay.kernels.grouping import by_partition, take_records
@@ -85,6 +86,7 @@ class Exchange(NamedTuple):
         with open(self._rows(source), "rb", buffering=0) as stream:
             for first, end in ranges.tolist():
                 into = rows[filled : filled + end - first].data.cast("B")
+                count_read(len(into))
                 stream.seek(first * self.width * rows.itemsize)
                 while len(into) and (size := stream.readinto(into)):
                     into = into[size:]

@@ -10,7 +10,6 @@ is computed of it, or a partition, 32 MB of records or 64 MB of documents; more 
 more. On the driver nothing that grows with the documents. docs/scale.md has figures.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,17 +18,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from assay.api.build import build_parts, log_seconds, part_bytes, read_seconds
+from assay.api.build import build_parts, part_bytes
 from assay.api.components import components_in, edges_from, find_components
 from assay.api.exchange import Exchange
 from assay.api.isolating import PART, SCORER_FAILED, Quarantine, conclude, known_rows, without_text
+from assay.artifacts.cost import count_read
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.manifest import Manifest, atomic_path
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import clear_scratch
 from assay.artifacts.workspace import Draft, make_folder
 from assay.corpus.failures import FAILED_FOLDER, copy_failures
-from assay.corpus.sharing import share
+from assay.corpus.sharing import share, share_step
 from assay.kernels.arrow import masked, utf8
 from assay.kernels.grouping import by_partition, distinct, equal_keys, least_in_group, partition_of
 from assay.kernels.hashing import hash_strings, mix64_array, unmix64_array
@@ -60,7 +60,6 @@ def clear_work(draft: Draft) -> None:
 
 
 def _run(draft: Draft, corpus: Corpus, method: Grouping, max_failed_share: float) -> Manifest:
-    started = time.perf_counter()
     draft.start()
     work = draft.scratch / WORK
     make_folder(work)
@@ -69,10 +68,10 @@ def _run(draft: Draft, corpus: Corpus, method: Grouping, max_failed_share: float
     schema = pa.schema([(column.name, column.type) for column in method.columns(())])
     amounts = part_bytes(corpus.manifest.parts)
     if isinstance(method, Matching):
-        make = _matched(corpus, method, work, amounts)
+        make = _matched(draft, corpus, method, work, amounts)
     else:
         assert isinstance(method, Linking)
-        make = _linked(corpus, method, work, amounts)
+        make = _linked(draft, corpus, method, work, amounts)
     entries, figures, types = build_parts(draft, partial(_as_part, make, schema), amounts, f"score {method.name}")
     summary = {"clusters": sum(f["representatives"] for f in figures)} if "representatives" in figures[0] else {}
     if isinstance(draft.folder, RemotePath):
@@ -87,10 +86,6 @@ def _run(draft: Draft, corpus: Corpus, method: Grouping, max_failed_share: float
             "nulls": {name: sum(f["nulls"][name] for f in figures) for name in schema.names},
         },
         summary=summary,
-        seconds={
-            "wall": time.perf_counter() - started,
-            "core": sum(read_seconds(work).values()) + sum(f["seconds"] for f in figures),
-        },
     )
 
 
@@ -133,7 +128,7 @@ def _num_homes(method: Linking, corpus: Corpus) -> int:
 
 
 def _matched(
-    corpus: Corpus, method: Matching, work: Path, amounts: Sequence[int]
+    draft: Draft, corpus: Corpus, method: Matching, work: Path, amounts: Sequence[int]
 ) -> Callable[[int], Iterator[list[pa.Array]]]:
     """Does both maps of a `Matching`; returns what gives the columns of a part, batch by batch."""
     num_parts, num_partitions = corpus.num_parts, _num_partitions(method, corpus)
@@ -141,17 +136,17 @@ def _matched(
     empty = method.match(np.empty((0, method.record_words), np.uint64))
     width = 1 if empty.ndim == 1 else empty.shape[1]
     verdicts = Exchange(work, "verdicts", num_partitions, num_parts, width, empty.dtype.type)
-    _each_part(f"hash for {method.name}", partial(_send_records, corpus, method, records), records, amounts)
-    with step(f"match {method.name}", num_partitions, "partitions") as advance:
-        for _ in share(partial(_send_verdicts, method, records, verdicts), range(num_partitions), verdicts.sent):
-            advance(1)
+    _each_part(draft, f"hash for {method.name}", partial(_send_records, corpus, method, records), records, amounts)
+    _each_partition(draft, f"match {method.name}", partial(_send_verdicts, method, records, verdicts), verdicts)
     return partial(_score_matching, corpus, method, verdicts)
 
 
-def _each_part(what: str, work: Callable[[int], Any], to: Exchange, amounts: Sequence[int]) -> None:
-    with step(what, sum(amounts)) as advance:
-        for k in share(work, range(len(amounts)), to.sent):
-            advance(amounts[k])
+def _each_part(draft: Draft, what: str, work: Callable[[int], Any], to: Exchange, amounts: Sequence[int]) -> None:
+    share_step(draft, what, work, range(len(amounts)), to.sent, amounts)
+
+
+def _each_partition(draft: Draft, what: str, work: Callable[[int], Any], to: Exchange) -> None:
+    share_step(draft, what, work, range(to.num_sources), to.sent, [1] * to.num_sources, "partitions")
 
 
 def _send_records(corpus: Corpus, method: Matching, to: Exchange, part: int) -> None:
@@ -163,19 +158,15 @@ def _send_records(corpus: Corpus, method: Matching, to: Exchange, part: int) -> 
         aside.save(to.folder.parent, PART)
 
     if not to.has(part):
-        started = time.thread_time()
         to.send(part, batches())
-        log_seconds(to.folder / f"records-{part}", time.thread_time() - started)
 
 
 def _send_verdicts(method: Matching, records: Exchange, to: Exchange, partition: int) -> None:
     if not to.has(partition):
-        started = time.thread_time()
         pieces = records.receive_each(partition)
         verdicts = method.match(np.concatenate(pieces))
         ends = np.concatenate(([0], np.cumsum([len(piece) for piece in pieces])))
         to.send_sorted(partition, [(verdicts, ends)])
-        log_seconds(to.folder / f"verdicts-{partition}", time.thread_time() - started)
 
 
 def _score_matching(corpus: Corpus, method: Matching, verdicts: Exchange, part: int) -> Iterator[list[pa.Array]]:
@@ -220,7 +211,7 @@ class _Links(NamedTuple):
 
 
 def _linked(
-    corpus: Corpus, method: Linking, work: Path, amounts: Sequence[int]
+    draft: Draft, corpus: Corpus, method: Linking, work: Path, amounts: Sequence[int]
 ) -> Callable[[int], Iterator[list[pa.Array]]]:
     """Brings together what may be alike, and compares it there; returns what gives the columns of a part."""
     num_parts, num_partitions = corpus.num_parts, _num_partitions(method, corpus)
@@ -237,25 +228,19 @@ def _linked(
         features=Exchange(work, "features", num_parts, num_homes, 1, np.uint32),
         clusters=Exchange(work, "clusters", num_homes, num_parts, 4, np.int64),
     )
-    partitions = range(num_partitions)
-    _each_part(f"sketch for {method.name}", partial(_send_keys, links), links.keys, amounts)
-    with step(f"find candidates for {method.name}", num_partitions, "partitions") as advance:
-        for _ in share(partial(_send_edges, links), partitions, links.edges.sent):
-            advance(1)
+    _each_part(draft, f"sketch for {method.name}", partial(_send_keys, links), links.keys, amounts)
+    _each_partition(draft, f"find candidates for {method.name}", partial(_send_edges, links), links.edges)
+    with step(f"connect candidates for {method.name}", 1, "graph"):
         stars = find_components(links.edges)
-        list(share(partial(_send_labels, links, stars), partitions, links.labels.sent))
-    _each_part(f"bring together for {method.name}", partial(_send_documents, links), links.features, amounts)
-    with step(f"compare for {method.name}", num_homes, "partitions") as advance:
-        for _ in share(partial(_send_clusters, links), range(num_homes), links.clusters.sent):
-            advance(1)
+        list(share(partial(_send_labels, links, stars), range(num_partitions), links.labels.sent))
+    _each_part(draft, f"bring together for {method.name}", partial(_send_documents, links), links.features, amounts)
+    _each_partition(draft, f"compare for {method.name}", partial(_send_clusters, links), links.clusters)
     return partial(_score_linking, links)
 
 
 def _send_keys(links: _Links, part: int) -> None:
     if not links.keys.has(part):
-        started = time.thread_time()
         links.keys.send(part, _sketches(links, part))
-        log_seconds(links.work / f"keys-{part}", time.thread_time() - started)
 
 
 def _sketches(links: _Links, part: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -284,14 +269,12 @@ def _sketches(links: _Links, part: int) -> Iterator[tuple[np.ndarray, np.ndarray
 def _send_edges(links: _Links, partition: int) -> None:
     """Joins each document that shares a key with the least node of those that do."""
     if not links.edges.has(partition):
-        started = time.thread_time()
         records = links.keys.receive(partition)
         groups, num_groups = equal_keys(records, 1)
         hubs = records[least_in_group(groups, num_groups, records[:, 1]), 1][groups]
         is_edge = hubs != records[:, 1]
         found = distinct(np.stack((records[is_edge, 1], hubs[is_edge]), axis=1))
         links.edges.send(partition, [(found, partition_of(found[:, 0], links.edges.num_destinations))])
-        log_seconds(links.work / f"edges-{partition}", time.thread_time() - started)
 
 
 def _send_labels(links: _Links, stars: Exchange, partition: int) -> None:
@@ -305,13 +288,18 @@ def _parts_of(links: _Links, numbers: np.ndarray) -> np.ndarray:
     return np.searchsorted(links.firsts, numbers.astype(np.int64), "right") - 1
 
 
+def _documents_of(links: _Links, part: int) -> np.ndarray:
+    documents = np.load(links.work / f"documents-of-{part:05d}.npy")
+    count_read(documents.nbytes)
+    return documents
+
+
 def _send_documents(links: _Links, part: int) -> None:
     """Sends each document that has a candidate to the home of its component, some at a time."""
     if links.documents.has(part) and links.features.has(part):
         return
-    started = time.thread_time()
     labels = links.labels.receive(part)
-    documents = np.load(links.work / f"documents-of-{part:05d}.npy")
+    documents = _documents_of(links, part)
     homes = np.full(len(documents), -1)
     homes[labels[:, 0].astype(np.int64) - links.firsts[part]] = partition_of(
         labels[:, 1], links.features.num_destinations
@@ -320,7 +308,6 @@ def _send_documents(links: _Links, part: int) -> None:
     links.documents.send(part, [(documents[rows], homes[rows])])
     sizes = np.where(documents[:, 2] == _NULL, 0, documents[:, 2]).astype(np.int64)
     links.features.send_sorted(part, _features(links, part, sizes, homes))
-    log_seconds(links.work / f"documents-{part}", time.thread_time() - started)
 
 
 def _features(
@@ -335,6 +322,7 @@ def _features(
             before = ends[first] - sizes[first]
             end = max(first + 1, int(np.searchsorted(ends, before + _PIECE_FEATURES)))
             piece = np.fromfile(stream, np.uint32, ends[min(end, len(ends)) - 1] - before)
+            count_read(piece.nbytes)
             rows = first + np.flatnonzero(homes[first:end] >= 0)
             order, starts = by_partition(homes[rows], num_homes)
             rows = rows[order]
@@ -348,7 +336,6 @@ def _send_clusters(links: _Links, home: int) -> None:
     """Links the documents of one home, and sends those that are not alone their cluster."""
     if links.clusters.has(home):
         return
-    started = time.thread_time()
     documents = links.documents.receive(home)
     features = links.features.receive(home)[:, 0]
     starts = np.concatenate(([0], np.cumsum(documents[:, 2].astype(np.int64))))
@@ -361,11 +348,10 @@ def _send_clusters(links: _Links, home: int) -> None:
     columns = (documents[:, 0].astype(np.int64), sizes, number, least == np.arange(len(trees)))
     found = np.stack([column[rows] for column in columns], axis=1)
     links.clusters.send(home, [(found, _parts_of(links, found[:, 0]))])
-    log_seconds(links.work / f"clusters-{home}", time.thread_time() - started)
 
 
 def _score_linking(links: _Links, part: int) -> Iterator[list[pa.Array]]:
-    documents = np.load(links.work / f"documents-of-{part:05d}.npy")
+    documents = _documents_of(links, part)
     found = links.clusters.receive(part)
     rows = found[:, 0] - links.firsts[part]
     size, stands_for_it = np.ones(len(documents), np.int64), np.ones(len(documents), np.bool_)

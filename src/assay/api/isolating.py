@@ -26,6 +26,7 @@ from assay.corpus.failures import (
     write_failures,
 )
 from assay.errors import AssayError
+from assay.progress import count_failed
 
 T = TypeVar("T")
 SCORER_FAILED, REFINER_FAILED = "scorer_failed", "refiner_failed"
@@ -146,6 +147,7 @@ def conclude(
     if not (folder / FAILED_FOLDER).is_dir():
         return {}, [[] for _ in range(corpus.num_parts)]
     counts = Counter(failure.reason for failure in read_failures(folder))
+    count_failed(counts.total())
     if counts.total() and counts.total() == corpus.num_documents:
         fail(next(corpus.batches(0, ["id", "text"])).slice(0, 1))
     check_failed_share(corpus.name, corpus.num_documents - counts.total(), counts, folder, max_failed_share)

@@ -1,6 +1,5 @@
 """`assay.refine`: documents in, changed documents out, each knowing what it was made from."""
 
-import time
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -54,7 +53,6 @@ def refine(
     draft = Workspace(workspace).open_draft("corpus", name, refiner.version, parameters, {"corpus": corpus.fingerprint})
     manifest = draft.finished()
     if manifest is None:
-        started = time.perf_counter()
         draft.start()
         amounts = part_bytes(corpus.manifest.parts)
         work = partial(_refine_part, corpus, refiner, draft.folder)
@@ -85,7 +83,6 @@ def refine(
                 "edits": sum(f["edits"] for f in figures),
                 "changed": sum(f["changed"] for f in figures),
             },
-            seconds={"wall": time.perf_counter() - started, "core": sum(f["seconds"] for f in figures)},
         )
     before, after = (made.counts["failed"].get(REFINER_FAILED, 0) for made in (corpus.manifest, manifest))
     num_failed = after - before

@@ -1,6 +1,5 @@
 """One arm, one seed, one budget: select, train a proxy on exactly these tokens, test it on held-out text."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,7 +133,6 @@ def run(bench: Bench, task: Task) -> Run:
     manifest = draft.finished()
     if manifest is None:
         selection = task.selection(bench)
-        started, core = time.perf_counter(), time.thread_time()
         draft.start()
         stream = training_stream(selection, bench.tokens, task.num_tokens)
         bits = bench.proxy.bits(stream, bench.test.queries, bench.test.starts)
@@ -150,6 +148,5 @@ def run(bench: Bench, task: Task) -> Run:
                 "bits_per_byte": float(np.sum(items["bits"]) / np.sum(items["bytes"])),
                 "eligible_tokens": selection.manifest.summary["eligible"],
             },
-            seconds={"wall": time.perf_counter() - started, "core": time.thread_time() - core},
         )
     return Run(draft.folder, manifest)

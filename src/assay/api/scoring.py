@@ -2,7 +2,6 @@
 
 import errno
 import os
-import time
 import zipfile
 import zlib
 from collections import Counter
@@ -14,18 +13,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assay.api.build import build_parts, log_seconds, part_bytes, read_seconds
+from assay.api.build import build_parts, part_bytes
 from assay.api.grouping import WORK, clear_work, run_grouping
 from assay.api.isolating import FIT, PART, SCORER_FAILED, Quarantine, conclude, in_short, known_rows, to_blame
 from assay.artifacts.kinds import Corpus, Scores, check_corpus
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.storage import Location, atomic_path, open_bytes
 from assay.artifacts.workspace import Draft, Workspace, make_folder
-from assay.corpus.engine import map_parts
+from assay.corpus.engine import map_step
 from assay.corpus.failures import check_failed_share
-from assay.corpus.sharing import share
+from assay.corpus.sharing import share_step
 from assay.errors import InputError, InvalidParameterError, check, check_choice, check_number
-from assay.progress import step
 from assay.scorers import SCORERS, Grouping, Method, Scorer, State
 
 _STATE = "state.npz"
@@ -79,9 +77,8 @@ def score(
 def _run_scorer(
     draft: Draft, corpus: Corpus, scorer: Scorer, targets: Mapping[str, Corpus], max_failed_share: float
 ) -> Manifest:
-    started = time.perf_counter()
     draft.start()
-    state, fit_seconds = _fitted(scorer, corpus, targets, draft.folder / _STATE)
+    state = _fitted(draft, scorer, corpus, targets)
     columns = scorer.columns(tuple(targets))
     entries, figures, schema = build_parts(
         draft,
@@ -101,10 +98,6 @@ def _run_scorer(
             "nulls": {c.name: sum(f["nulls"][c.name] for f in figures) for c in columns},
         },
         summary=scorer.summary(total),
-        seconds={
-            "wall": time.perf_counter() - started,
-            "core": fit_seconds + sum(f["seconds"] for f in figures),
-        },
     )
 
 
@@ -122,49 +115,45 @@ def _targets(scorer: Method, target: Corpus | Mapping[str, Corpus] | None) -> di
     return targets
 
 
-def _fitted(scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus], path: Location) -> tuple[State, float]:
-    """The fitted state and the core seconds it took, from `path` when an earlier run got that far."""
+def _fitted(draft: Draft, scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus]) -> State:
+    """The fitted state, from its file when an earlier run got that far."""
     if not scorer.needs_target and not scorer.reads_pool:
-        return {}, 0.0
+        return {}
+    path = draft.folder / _STATE
     stored = _stored(path)
     if stored is not None:
-        return stored, read_seconds(path.parent).get(path.name, 0.0)
-    seconds = 0.0
+        return stored
     sketches: dict[str, State] = {}
     for name, target in targets.items():
-        pieces = list(map_parts(partial(_sketch_target, scorer, target), range(target.num_parts)))
-        sketches[name] = reduce(scorer.merge, [sketch for sketch, _ in pieces])
-        seconds += sum(s for _, s in pieces)
+        sketch, amounts = partial(_sketch_target, scorer, target), part_bytes(target.manifest.parts)
+        found = map_step(draft, f"fit {scorer.name} to {name}", sketch, range(len(amounts)), amounts, "bytes")
+        sketches[name] = reduce(scorer.merge, found)
     prepared = scorer.prepare(sketches)
-    pool: State = {}
-    if scorer.reads_pool:
-        pool, spent = _pool_sketch(scorer, prepared, corpus, path.parent / WORK)
-        seconds += spent
-    state = scorer.finish(prepared, pool)
-    _save(path, state, seconds)
-    return state, seconds
+    state = scorer.finish(prepared, _pool_sketch(draft, scorer, prepared, corpus) if scorer.reads_pool else {})
+    _save(path, state)
+    return state
 
 
-def _pool_sketch(scorer: Scorer, prepared: State, corpus: Corpus, work: Location) -> tuple[State, float]:
-    """The merged sketch of the pool and its core seconds, from files of a few parts each that processes share."""
+def _pool_sketch(draft: Draft, scorer: Scorer, prepared: State, corpus: Corpus) -> State:
+    """The merged sketch of the pool, from files of a few parts each that processes share."""
+    work = draft.folder / WORK
     make_folder(work)
     num_files = min(corpus.num_parts, _MAX_SKETCHES)
     bounds = [corpus.num_parts * k // num_files for k in range(num_files + 1)]
     pieces = [range(*pair) for pair in pairwise(bounds)]
     paths = [work / f"sketch-{k:05d}.npz" for k in range(num_files)]
     amounts = part_bytes(corpus.manifest.parts)
-    with step(f"fit {scorer.name}", sum(amounts)) as advance:
-        items = list(zip(pieces, paths, strict=True))
-        for k in share(partial(_sketch_pieces, scorer, prepared, corpus), items, paths):
-            advance(sum(amounts[part] for part in pieces[k]))
-    return reduce(scorer.merge, map(_required, paths)), sum(read_seconds(work).values())
+    totals = [sum(amounts[part] for part in piece) for piece in pieces]
+    items = list(zip(pieces, paths, strict=True))
+    sketch = partial(_sketch_pieces, scorer, prepared, corpus)
+    share_step(draft, f"fit {scorer.name} to the pool", sketch, items, paths, totals)
+    return reduce(scorer.merge, map(_required, paths))
 
 
 def _sketch_pieces(scorer: Scorer, prepared: State, corpus: Corpus, item: tuple[range, Location]) -> None:
     parts, path = item
     folder = path.parent.parent
-    found = [_sketch_pool(scorer, prepared, corpus, folder, part) for part in parts]
-    _save(path, reduce(scorer.merge, (sketch for sketch, _ in found)), sum(seconds for _, seconds in found))
+    _save(path, reduce(scorer.merge, (_sketch_pool(scorer, prepared, corpus, folder, part) for part in parts)))
 
 
 def _required(path: Location) -> State:
@@ -179,10 +168,9 @@ def _required(path: Location) -> State:
     return state
 
 
-def _save(path: Location, state: State, seconds: float) -> None:
+def _save(path: Location, state: State) -> None:
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, allow_pickle=False, **state)
-        log_seconds(path, seconds)
 
 
 def _stored(path: Location) -> State | None:
@@ -197,13 +185,10 @@ def _stored(path: Location) -> State | None:
         return None
 
 
-def _sketch_target(scorer: Scorer, target: Corpus, part: int) -> tuple[State, float]:
-    started = time.thread_time()
+def _sketch_target(scorer: Scorer, target: Corpus, part: int) -> State:
     columns = [name for name in scorer.target_columns if name in target.column_names]
     batches = target.batches(part, list(dict.fromkeys(["id", *columns])))
-    sketches = (_sketch_target_batch(scorer, target.name, batch) for batch in batches)
-    sketch = reduce(scorer.merge, sketches)
-    return sketch, time.thread_time() - started
+    return reduce(scorer.merge, (_sketch_target_batch(scorer, target.name, batch) for batch in batches))
 
 
 def _sketch_target_batch(scorer: Scorer, name: str, batch: pa.RecordBatch) -> State:
@@ -225,13 +210,12 @@ def _sketch_target_batch(scorer: Scorer, name: str, batch: pa.RecordBatch) -> St
         ) from own
 
 
-def _sketch_pool(scorer: Scorer, prepared: State, corpus: Corpus, folder: Location, part: int) -> tuple[State, float]:
-    started = time.thread_time()
+def _sketch_pool(scorer: Scorer, prepared: State, corpus: Corpus, folder: Location, part: int) -> State:
     aside = Quarantine(corpus, part, SCORER_FAILED)
     sketch_pool = partial(scorer.sketch_pool, prepared=prepared)
     sketch = reduce(scorer.merge, (aside.run(sketch_pool, batch) for batch in corpus.batches(part, ["text"])))
     aside.save(folder, FIT)
-    return sketch, time.thread_time() - started
+    return sketch
 
 
 def _score_part(

@@ -1,9 +1,8 @@
 """`assay.select`: a policy, a score and a budget make a selection."""
 
 import shutil
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,14 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assay.api.build import build_parts, part_bytes
+from assay.api.build import build_parts
 from assay.api.exchange import Exchange
 from assay.api.isolating import SCORER_FAILED
 from assay.api.scoring import score
 from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens, check_corpus
 from assay.artifacts.storage import Location
 from assay.artifacts.workspace import Draft, Workspace, make_folder
-from assay.corpus.engine import map_parts
+from assay.corpus.engine import map_parts, map_step
 from assay.errors import InvalidParameterError, check, check_choice, check_integer, did_you_mean
 from assay.kernels.arrow import utf8
 from assay.kernels.grouping import partition_of
@@ -224,35 +223,34 @@ _remembered = lru_cache(maxsize=512)(_id_hashes)
 
 
 def _make(question: Question, draft: Draft) -> Any:
-    started = time.perf_counter()
     draft.start()
-    parts = range(question.corpus.num_parts)
+    sizes = [part["rows"] for part in question.corpus.manifest.parts]
+
+    def each(what: str, work: Callable[[int], Any]) -> Iterator[Any]:
+        return map_step(draft, f"{what} for {draft.name}", work, range(len(sizes)), sizes, "documents")
+
     keep = question.corpus.num_documents <= _KEEP_ROWS
     if question.rules.policy.unique_by is not None:
         question = replace(question, winners=_winners(question, draft.scratch / _WORK))
     judged: list[Judged | None] = []
     eligible: Counter[str] = Counter()
     bins: dict[Any, tuple[float, int]] = {}
-    pool_cost = look_seconds = 0.0
-    for total, found, one in map_parts(partial(_first_look, question, keep), parts):
+    pool_cost = 0.0
+    for total, found, one in each("judge", partial(_first_look, question, keep)):
         judged.append(one)
         eligible.update(total["groups"])
         pool_cost += total["all"]
-        look_seconds += total["seconds"]
         for bin, (cost, count) in found.items():
             known = bins.get(bin, (0.0, 0))
             bins[bin] = (known[0] + cost, known[1] + count)
     wanted = question.budget.amount * (pool_cost if question.budget.unit == "share" else 1)
     budgets = question.rules.policy.group_budgets(wanted, _times(eligible, question.max_repeats))
-    seconds = [0.0]
 
     def passes(function: Any, prefixes: Mapping[str, tuple[int, ...]]) -> Iterator[Any]:
         if function is histogram and not any(prefixes.values()):
             yield bins
             return
-        for result, core in map_parts(partial(_pass, question, judged, function, prefixes), parts):
-            seconds[0] += core
-            yield result
+        yield from each("find the cut", partial(_pass, question, judged, function, prefixes))
 
     cuts = find_cuts(
         {group: budget for group, budget in budgets.items() if budget > 0},
@@ -262,9 +260,8 @@ def _make(question: Question, draft: Draft) -> Any:
         partial(passes, histogram),
         partial(passes, gather),
     )
-    amounts = part_bytes(question.corpus.manifest.parts)
     entries, figures, schema = build_parts(
-        draft, partial(_select_part, question, judged, cuts), amounts, f"select {draft.name}"
+        draft, partial(_select_part, question, judged, cuts), sizes, f"select {draft.name}", unit="documents"
     )
     dropped = sum((Counter(f["dropped"]) for f in figures), Counter())
     before = question.corpus.manifest.counts
@@ -283,10 +280,6 @@ def _make(question: Question, draft: Draft) -> Any:
             "chosen": sum(f["chosen"] for f in figures),
             "eligible": sum(eligible.values()),
             "pool": pool_cost,
-        },
-        seconds={
-            "wall": time.perf_counter() - started,
-            "core": seconds[0] + sum(f["seconds"] for f in figures) + look_seconds,
         },
     )
 
@@ -326,20 +319,15 @@ def _times(costs: Mapping[str, float], factor: int) -> dict[str, float]:
 
 
 def _first_look(question: Question, keep: bool, part: int) -> tuple[dict[str, Any], dict[Any, Any], Judged | None]:
-    started = time.thread_time()
     judged = question.judge(part)
-    total = totals(judged)
     bins = histogram(judged, dict.fromkeys(judged.groups, ()))
-    total["seconds"] = time.thread_time() - started
-    return total, bins, judged if keep else None
+    return totals(judged), bins, judged if keep else None
 
 
 def _pass(
     question: Question, judged: list[Judged | None], function: Any, prefixes: Mapping[str, tuple[int, ...]], part: int
-) -> tuple[Any, float]:
-    started = time.thread_time()
-    result = function(judged[part] or question.judge(part), prefixes)
-    return result, time.thread_time() - started
+) -> Any:
+    return function(judged[part] or question.judge(part), prefixes)
 
 
 def _select_part(

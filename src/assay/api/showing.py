@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assay.api.contamination import describe_contamination
+from assay.api.costing import steps_to
 from assay.api.dropped import funnel_tables, show_dropped
 from assay.api.duplicates import show_duplicates
 from assay.artifacts.comparison import Comparison
@@ -19,6 +20,7 @@ from assay.artifacts.kinds import Artifact, Corpus, Export, Run, Scores, Selecti
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.storage import Location, location
 from assay.artifacts.workspace import Workspace
+from assay.comparison.costs import HEADINGS, cost_cells, cost_table
 from assay.comparison.report import in_words
 from assay.comparison.table import table
 from assay.errors import ArtifactError
@@ -37,6 +39,7 @@ def show(
     which: str | None = None,
     reason: str | None = None,
     number: int = 10,
+    costs: bool = False,
 ) -> RenderableType:
     """A recipe's last comparison, one artifact, duplicates, dropped documents, or everything in the workspace.
 
@@ -45,10 +48,13 @@ def show(
             largest clusters of them, "dropped" for documents that a selection left out, or None for a list.
         which: the scores that duplicates are taken from, or the selection; see `show_duplicates`, `show_dropped`.
         reason, number: of `show_dropped`.
+        costs: what a comparison or artifact cost instead, with all the steps behind it.
 
     Raises:
         ArtifactError: there is no such thing.
     """
+    if costs and thing in (None, DUPLICATES, DROPPED):
+        raise ArtifactError("`--costs` is about one thing: a recipe that was compared, a folder or a fingerprint.")
     if thing is None:
         return _listing(workspace)
     if which is not None and thing not in (DUPLICATES, DROPPED):
@@ -64,11 +70,14 @@ def show(
             raise ArtifactError(f"{thing} has not been compared yet ({path} is not there). Run: assay compare {thing}")
     if path.suffix == ".json" and path.exists():
         try:
-            return table(json.loads(path.read_text(encoding="utf-8")))
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cost_table(content["cost"]["steps"]) if costs else table(content)
         except (ValueError, KeyError, TypeError):
             raise ArtifactError(f"{path} is not a comparison.json of this version of Assay.") from None
     folder = path if path.is_dir() else workspace.find(thing)
     manifest = Manifest.load(folder)
+    if costs:
+        return cost_table(steps_to(manifest, workspace))
     kind = _KINDS.get(manifest.kind)
     return _facts(manifest, folder) if kind is None else describe(kind(folder, manifest))
 
@@ -97,6 +106,7 @@ def _facts(manifest: Manifest, folder: Location, facts: dict[str, str] | None = 
         **(facts or {}),
         "fingerprint": manifest.fingerprint,
         "parameters": json.dumps(parameters),
+        "cost": ", ".join(f"{n} {cell}" for n, cell in zip(HEADINGS, cost_cells(manifest.cost), strict=True)),
         "folder": str(folder),
     }
     for label, value in rows.items():
@@ -173,7 +183,7 @@ def _listing(workspace: Workspace) -> RenderableType:
             continue
         rows = sum(part["rows"] for part in manifest.parts)
         size = sum(part["bytes"] for part in manifest.parts)
-        seconds = manifest.seconds.get("wall", 0.0)
+        seconds = manifest.cost["wall_seconds"]
         grid.add_row(
             manifest.kind, manifest.name, manifest.fingerprint, f"{rows:,}", f"{human_count(size)}B", f"{seconds:.1f}"
         )

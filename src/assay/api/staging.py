@@ -1,11 +1,14 @@
 """Setting a comparison up and running it: arms x seeds x the random arm's ladder of budgets."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
+from assay.api.planning import Plan, Step
 from assay.api.reading import benchmarks
 from assay.api.recipe import RANDOM, Recipe, Source, Target
 from assay.api.refining import refine
@@ -13,16 +16,16 @@ from assay.api.running import Bench, Task, run
 from assay.api.scoring import score
 from assay.api.selecting import GUARD, higher_is_better
 from assay.api.tokenizing import tokenize
-from assay.artifacts.kinds import Corpus, Run, Scores
+from assay.artifacts.kinds import Corpus, Run, Scores, human_count
 from assay.artifacts.manifest import MANIFEST
-from assay.artifacts.workspace import Workspace, make_folder
+from assay.artifacts.workspace import NotMade, Workspace, make_folder
 from assay.comparison.statistics import Losses
 from assay.corpus.read import read_corpus
-from assay.corpus.sharing import share
+from assay.corpus.sharing import share_step
 from assay.corpus.split import leave_out_seen, limit_holdout, split_holdout
 from assay.errors import ArtifactError, InvalidParameterError
-from assay.progress import note, step
-from assay.scorers import Contamination
+from assay.progress import note
+from assay.scorers import Contamination, Method
 from assay.selection.choose import Rules
 from assay.selection.expressions import Expression
 
@@ -122,51 +125,84 @@ class Evidence:
         return len(self.ladder) >= 2 and all(mean[RANDOM, tokens] <= best for tokens in self.ladder[-2:])
 
 
+def plan_stage(plan: Plan, recipe: Recipe, arms: Sequence[str] | None = None) -> Callable[[Workspace], Stage]:
+    """Adds the steps that read, split, score and tokenise.
+
+    Args:
+        arms: the arms to compute scores for; default all.
+
+    Returns:
+        what gives the stage once they are done; its selections and runs are made or looked for in the workspace given.
+    """
+    pool = plan.add("read pool", partial(_open, recipe.pool, "pool"))
+    targets = plan.add("read target", partial(_open_targets, recipe))
+
+    def add_score(scorer: Method, documents: Callable[[], Mapping[str, Corpus]]) -> Step[Scores]:
+        def make(workspace: Workspace) -> Scores:
+            share = recipe.pool.max_failed_share
+            return score(pool.result(), scorer, target=documents(), max_failed_share=share, workspace=workspace)
+
+        return plan.add(f"score {scorer.name}", make)
+
+    def guarded() -> dict[str, Corpus]:
+        fit, heldout = targets.result()
+        return dict(fit) | {f"{name}.heldout": corpus for name, corpus in heldout.items()}
+
+    overlap = add_score(recipe.overlap.scorer(), guarded)
+    sets = recipe.benchmarks and plan.add("read benchmarks", partial(_open_benchmarks, recipe.benchmarks))
+    contamination = sets and add_score(Contamination(), sets.result)
+    wanted = {name: arm.scorers() for name, arm in recipe.arms.items() if arms is None or name in arms}
+    steps: dict[str, Step[Scores]] = {}
+    for scorer in (scorer for scorers in wanted.values() for scorer in scorers):
+        if _mark(scorer) not in steps:
+            documents = sets.result if sets and scorer.takes_benchmarks else lambda: targets.result()[0]
+            steps[_mark(scorer)] = add_score(scorer, documents)
+    vocab_size = recipe.proxy.vocab_size
+    tokens = plan.add("tokenize pool", lambda space: tokenize(pool.result(), vocab_size=vocab_size, workspace=space))
+    heldout = plan.add(
+        "tokenize target",
+        lambda space: {
+            name: (corpus, tokenize(corpus, vocab_size=vocab_size, trained_on=pool.result(), workspace=space))
+            for name, corpus in targets.result()[1].items()
+        },
+    )
+
+    def stage(workspace: Workspace) -> Stage:
+        bench = Bench(
+            pool=pool.result(),
+            tokens=tokens.result(),
+            heldout=heldout.result(),
+            proxy=recipe.proxy,
+            workspace=workspace,
+        )
+        return Stage(
+            recipe=recipe,
+            bench=bench,
+            fit=targets.result()[0],
+            overlap=overlap.result(),
+            contamination=contamination.result() if contamination else None,
+            scores={name: tuple(steps[_mark(s)].result() for s in scorers) for name, scorers in wanted.items()},
+        )
+
+    return stage
+
+
 def prepare(recipe: Recipe, workspace: Workspace, arms: Sequence[str] | None = None) -> Stage:
     """Reads, splits, scores and tokenises; each step is found again when it was done before.
 
     Args:
         arms: the arms to compute scores for; default all.
     """
-    pool = _open(recipe.pool, "pool", workspace)
-    fit: dict[str, Corpus] = {}
-    heldout: dict[str, Corpus] = {}
-    for name, target in sorted(recipe.targets.items()):  # one order of test rows, however a recipe lists them
-        fit[name], heldout[name] = _split(target, name, workspace)
-    for name in heldout:  # scorers are fitted to all targets, so no text of any may be tested on
-        heldout[name] = leave_out_seen(heldout[name], list(fit.values()), workspace)
-        if heldout[name].num_documents < _FEW_HELDOUT:
-            note(f"{name} is tested on {heldout[name].num_documents} documents only, so intervals will be wide")
-    guard_targets = dict(fit) | {f"{name}.heldout": corpus for name, corpus in heldout.items()}
-    score_pool = partial(score, pool, max_failed_share=recipe.pool.max_failed_share, workspace=workspace)
-    overlap = score_pool(recipe.overlap.scorer(), target=guard_targets)
-    sets = {} if recipe.benchmarks is None else _open_benchmarks(recipe.benchmarks, workspace)
-    contamination = score_pool(Contamination(), target=sets) if sets else None
-    scores = {
-        name: tuple(score_pool(scorer, target=sets if scorer.takes_benchmarks else fit) for scorer in arm.scorers())
-        for name, arm in recipe.arms.items()
-        if arms is None or name in arms
-    }
-    vocab_size = recipe.proxy.vocab_size
-    tokens = tokenize(pool, vocab_size=vocab_size, workspace=workspace)
-    bench = Bench(
-        pool=pool,
-        tokens=tokens,
-        heldout={
-            name: (corpus, tokenize(corpus, vocab_size=vocab_size, trained_on=pool, workspace=workspace))
-            for name, corpus in heldout.items()
-        },
-        proxy=recipe.proxy,
-        workspace=workspace,
-    )
-    return Stage(recipe=recipe, bench=bench, fit=fit, overlap=overlap, contamination=contamination, scores=scores)
+    plan = Plan(workspace)
+    stage = plan_stage(plan, recipe, arms)
+    plan.run()
+    return stage(plan.workspace)
 
 
 def gather_evidence(stage: Stage) -> Evidence:
     """Runs every arm under every seed, and the random arm at as many budgets as the multipliers need."""
     recipe = stage.recipe
     budget = int(recipe.budget.amount)
-    _ = stage.bench.test  # made here once, not in every worker
     runs: dict[tuple[str, int], list[Run]] = {}
     _do(stage, [(name, budget) for name in recipe.arms], runs)
     # What a seed's sample of the pool holds decides how far the ladder can go.
@@ -185,18 +221,32 @@ def gather_evidence(stage: Stage) -> Evidence:
 
 def _do(stage: Stage, cells: list[tuple[str, int]], runs: dict[tuple[str, int], list[Run]]) -> None:
     """Does the runs of all seeds of some cells and puts them into `runs`."""
-    recipe = stage.recipe
+    recipe, bench = stage.recipe, stage.bench
     tasks = [stage.task(name, seed, num_tokens=tokens) for name, tokens in cells for seed in range(recipe.seeds)]
-    label = f"random at {cells[0][1]:,} tokens" if len(cells) == 1 else f"{len(cells)} cells x {recipe.seeds} seeds"
-    drafts = [task.draft(stage.bench) for task in tasks]
-    for draft in drafts:
-        if draft.finished() is None:
-            make_folder(draft.folder)
-    with step(f"train and test: {label}", len(tasks), "runs") as advance:
-        for _ in share(partial(run, stage.bench), tasks, [draft.folder / MANIFEST for draft in drafts]):
-            advance(1)
+    drafts = [task.draft(bench) for task in tasks]
+    looking = replace(bench, workspace=bench.workspace.looking())
+    todo = [k for k, task in enumerate(tasks) if not _is_found(looking, task)]
+    if todo:
+        if bench.workspace.is_looking:
+            raise NotMade(f"{len(todo)} runs")
+        _ = bench.test  # made here once, not in every worker
+        for k in todo:
+            make_folder(drafts[k].folder)
+        who = RANDOM if {name for name, _ in cells} == {RANDOM} else "all arms"
+        what = f"train {who} at {', '.join(map(human_count, sorted({tokens for _, tokens in cells})))} tokens"
+        paths = [drafts[k].folder / MANIFEST for k in todo]
+        share_step(None, what, partial(run, bench), [tasks[k] for k in todo], paths, [1] * len(todo), "runs")
     for k, cell in enumerate(cells):
         runs[cell] = [Run(draft.folder) for draft in drafts[k * recipe.seeds : (k + 1) * recipe.seeds]]
+
+
+def _is_found(looking: Bench, task: Task) -> bool:
+    """Whether a run is there; its selection is looked for as well, so that it is known to have been there too."""
+    if task.draft(looking).finished() is None:
+        return False
+    with suppress(NotMade):
+        task.selection(looking)
+    return True
 
 
 def _next_rung(last: int, budget: int, end: int) -> int | None:
@@ -236,6 +286,19 @@ def _open_benchmarks(source: Source, workspace: Workspace) -> dict[str, Corpus]:
     )
 
 
+def _open_targets(recipe: Recipe, workspace: Workspace) -> tuple[dict[str, Corpus], dict[str, Corpus]]:
+    """(documents to fit on, documents to test on) by target."""
+    fit: dict[str, Corpus] = {}
+    heldout: dict[str, Corpus] = {}
+    for name, target in sorted(recipe.targets.items()):  # one order of test rows, however a recipe lists them
+        fit[name], heldout[name] = _split(target, name, workspace)
+    for name in heldout:  # scorers are fitted to all targets, so no text of any may be tested on
+        heldout[name] = leave_out_seen(heldout[name], list(fit.values()), workspace)
+        if heldout[name].num_documents < _FEW_HELDOUT:
+            note(f"{name} is tested on {heldout[name].num_documents} documents only, so intervals will be wide")
+    return fit, heldout
+
+
 def _split(target: Target, name: str, workspace: Workspace) -> tuple[Corpus, Corpus]:
     """(documents to fit on, documents to test on)."""
     corpus = _open(target, name, workspace)
@@ -246,3 +309,8 @@ def _split(target: Target, name: str, workspace: Workspace) -> tuple[Corpus, Cor
     if heldout.fingerprint == corpus.fingerprint:
         raise InvalidParameterError(f"Target {name!r} is tested on the very documents it is chosen by; give others.")
     return corpus, limit_holdout(heldout, workspace)
+
+
+def _mark(scorer: Method) -> str:
+    """The same for scorers that give the same scores."""
+    return json.dumps([scorer.name, scorer.parameters()])

@@ -12,14 +12,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from assay.api.build import read_seconds
-from assay.api.grouping import WORK
 from assay.artifacts.claims import claims_below
 from assay.artifacts.kinds import human_count
 from assay.artifacts.manifest import MANIFEST, Manifest
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import Location
-from assay.artifacts.workspace import Workspace, read_draft
+from assay.artifacts.workspace import Workspace, kept_costs, read_draft
 from assay.errors import ArtifactError
 
 DONE, RUNNING, HALF_DONE, DAMAGED = "done", "running", "half-done", "damaged"
@@ -69,6 +67,7 @@ def _artifact(folder: Location, workspace: Workspace) -> dict[str, Any]:
     name, _, mark = rest.rpartition("-")
     claims = list(_claims(folder))
     is_running = any(not claim["is_gone"] for claim in claims)
+    spent_so_far = kept_costs(folder).values()
     found = {
         "kind": kind,
         "name": draft.get("name", name),
@@ -80,8 +79,8 @@ def _artifact(folder: Location, workspace: Workspace) -> dict[str, Any]:
         "of": _num_parts(draft, workspace),
         "rows": 0,
         "bytes": _size(folder),
-        "wall_seconds": 0.0,
-        "core_seconds": sum(read_seconds(folder).values()) + sum(read_seconds(folder / WORK).values()),
+        "wall_seconds": sum(spent["wall_seconds"] for spent in spent_so_far),
+        "core_seconds": sum(spent["core_seconds"] for spent in spent_so_far),
         "claims": claims,
     }
     if (folder / MANIFEST).exists():
@@ -89,15 +88,14 @@ def _artifact(folder: Location, workspace: Workspace) -> dict[str, Any]:
             manifest = Manifest.load(folder)
         except ArtifactError:
             return found | {"state": DAMAGED}
-        seconds = manifest.seconds
         found |= {
             "name": manifest.name,
             "state": DONE,
             "parts": len(manifest.parts),
             "of": len(manifest.parts),
             "rows": sum(part["rows"] for part in manifest.parts),
-            "wall_seconds": seconds.get("wall", 0.0),
-            "core_seconds": seconds.get("core", 0.0),
+            "wall_seconds": manifest.cost["wall_seconds"],
+            "core_seconds": manifest.cost["core_seconds"],
         }
     return found
 

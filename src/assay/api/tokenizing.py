@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from assay.api.build import build_parts, part_bytes
 from assay.api.selecting import id_hashes
+from assay.artifacts.cost import count_core
 from assay.artifacts.kinds import Corpus, Tokens, check_corpus
 from assay.artifacts.manifest import MANIFEST
 from assay.artifacts.storage import Location
@@ -52,7 +53,6 @@ def tokenize(
     draft = space.open_draft("tokens", corpus.name, VERSION, {}, inputs)
     manifest = draft.finished()
     if manifest is None:
-        started = time.perf_counter()
         draft.start()
         bpe = BPE.load(folder / _TOKENIZER)
         entries, figures, schema = build_parts(
@@ -67,7 +67,6 @@ def tokenize(
             parts=entries,
             counts={"in": corpus.num_documents},
             summary={"tokens": sum(f["tokens"] for f in figures), "vocab_size": bpe.vocab_size},
-            seconds={"wall": time.perf_counter() - started, "core": sum(f["seconds"] for f in figures)},
         )
     return Tokens(draft.folder, manifest)
 
@@ -82,9 +81,11 @@ def _tokenizer(corpus: Corpus, vocab_size: int, workspace: Workspace) -> tuple[L
 
 
 def _train(corpus: Corpus, vocab_size: int, draft: Draft) -> None:
-    started = time.perf_counter()
     with step("train tokenizer", min(SAMPLE_BYTES, corpus.num_bytes)) as advance:
-        bpe = BPE.train(_sample(corpus), vocab_size)
+        sample = list(_sample(corpus))
+        before = time.process_time() - time.thread_time()
+        bpe = BPE.train(sample, vocab_size)
+        count_core(time.process_time() - time.thread_time() - before)  # it trains in threads of its own
         advance(SAMPLE_BYTES)
     bpe.save(draft.folder / _TOKENIZER)
     size = (draft.folder / _TOKENIZER).stat().st_size
@@ -92,7 +93,6 @@ def _train(corpus: Corpus, vocab_size: int, draft: Draft) -> None:
         schema={},
         parts=[{"file": _TOKENIZER, "rows": bpe.vocab_size, "bytes": size}],
         summary={"vocab_size": bpe.vocab_size},
-        seconds={"wall": time.perf_counter() - started},
     )
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
 
+from assay.artifacts.cost import count_read
 from assay.artifacts.manifest import Manifest, is_in_place
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import Location, location, open_arrow, open_parquet, read_parquet, within
@@ -168,6 +169,7 @@ class Corpus(Artifact):
             result = pa.RecordBatch.from_arrays(
                 [self._column(batch, name, stored[name], entry, first) for name in columns], names=list(columns)
             )
+            count_read(batch.nbytes)
             inside = skip[(skip >= first) & (skip < first + len(result))] - first
             first += len(result)
             if len(inside):
@@ -236,7 +238,9 @@ class _Columns(Artifact):
     def table(self, part: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Columns of one part."""
         with self.reading(part) as path:
-            return read_parquet(path, columns)
+            table = read_parquet(path, columns)
+        count_read(table.nbytes)
+        return table
 
     def to_table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Columns of all parts, in corpus order; holds everything in memory."""
@@ -309,6 +313,7 @@ class Tokens(Artifact):
         """Ids of a part, one document after another [tokens] uint16, and where each starts [documents + 1] int64."""
         with self.reading(part) as path, open_arrow(path) as source:
             column = pa.ipc.open_file(source).read_all()["tokens"].combine_chunks()
+        count_read(column.nbytes)
         if isinstance(column, pa.ChunkedArray):
             return np.empty(0, np.uint16), np.zeros(1, np.int64)
         return column.values.to_numpy(), column.offsets.to_numpy()

@@ -32,7 +32,8 @@ class Manifest:
     parts: per part `file`, `rows`, `bytes`, and for a corpus `row_groups`, `first_row`, `skip`.
     counts: rows in = kept + dropped by reason + failed, where the artifact has such a balance.
     summary: figures that describe the content (effective sample size, bits per byte ...).
-    seconds: how long it took: `wall`, and `core` summed over parts; the only field that differs between reruns.
+    cost: what it took, of all processes that worked on it: `wall_seconds` and the fields of `cost.Cost`; the only field
+        that differs between reruns.
     """
 
     kind: str
@@ -46,7 +47,7 @@ class Manifest:
     counts: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=package_versions)
-    seconds: dict[str, float] = field(default_factory=dict)
+    cost: dict[str, float] = field(default_factory=dict)
 
     def save(self, folder: Location, name: str = MANIFEST) -> None:
         """Writes the manifest into `folder`, whole or not at all, with a checksum of its content."""
@@ -108,11 +109,11 @@ def _check_place(part: dict[str, Any], manifest: Manifest) -> None:
 
 
 def _checksum(content: dict[str, Any]) -> str:
-    """Hash of a manifest, less the checksum itself and the seconds, which differ between reruns.
+    """Hash of a manifest, less the checksum itself and the cost, which differs between reruns.
 
     It tells damage, not forgery.
     """
-    stated = json.loads(json.dumps({k: v for k, v in content.items() if k not in ("checksum", "seconds")}))
+    stated = json.loads(json.dumps({k: v for k, v in content.items() if k not in ("checksum", "cost")}))
     return hashlib.blake2b(json.dumps(stated, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

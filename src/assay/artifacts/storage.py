@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assay.artifacts.cost import count_written
 from assay.artifacts.process import own_name
 from assay.artifacts.remote import RemotePath, is_address, sizes_of
 from assay.errors import StorageError
@@ -91,11 +92,13 @@ def atomic_path(path: Location) -> Iterator[Path]:
         temporary = scratch_folder() / f".{path.name}.{_mark(path)}.{own_name()}.tmp"
     try:
         yield temporary
+        size = temporary.stat().st_size
         if isinstance(path, Path):
             os.replace(temporary, path)
         else:
             path.upload(temporary)
             temporary.unlink()
+        count_written(size)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

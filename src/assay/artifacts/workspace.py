@@ -2,12 +2,15 @@
 
 import json
 import os
+import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from assay.artifacts import cost
 from assay.artifacts.claims import sweep_claims
 from assay.artifacts.fingerprint import file_fingerprint, fingerprint
 from assay.artifacts.manifest import MANIFEST, Manifest, atomic_path, remove_abandoned
@@ -19,6 +22,12 @@ from assay.errors import ArtifactError, check
 DEFAULT_WORKSPACE = ".assay"
 _FILES = "files.json"
 _DRAFT = "draft.json"  # while the artifact is being made: what it is called and made from
+_COST = "cost-*.json"  # one of each process that has worked on an unfinished artifact
+_KEEP_SECONDS = 1.0
+
+
+class NotMade(Exception):
+    """Something is not in the workspace, and is only looked for."""
 
 
 class Workspace:
@@ -26,6 +35,8 @@ class Workspace:
 
     Args:
         root: the folder; default the environment variable ASSAY_WORKSPACE, else `.assay` here.
+
+    found, made: fingerprints of artifacts that were opened since and had been there, and of those made since.
     """
 
     def __init__(self, root: "str | Location | Workspace | None" = None):
@@ -34,9 +45,18 @@ class Workspace:
         place = location(given or os.environ.get("ASSAY_WORKSPACE") or DEFAULT_WORKSPACE)
         check(getattr(place, "scheme", "") != "hf", "workspace", str(place), "a folder, s3://... or gs://...")
         self.root: Location = place.absolute()
+        self.is_looking: bool = isinstance(root, Workspace) and root.is_looking
+        self.found: set[str] = root.found if isinstance(root, Workspace) else set()
+        self.made: set[str] = root.made if isinstance(root, Workspace) else set()
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
+
+    def looking(self) -> "Workspace":
+        """The same workspace to look into: where something would have to be made, `NotMade` is raised."""
+        other = Workspace(self)
+        other.is_looking = True
+        return other
 
     def open_draft(
         self, kind: str, name: str, version: int, parameters: Mapping[str, Any], inputs: Mapping[str, Any]
@@ -44,7 +64,7 @@ class Workspace:
         """The folder for the artifact that these things make: finished, half-done or new."""
         mark = fingerprint(kind, version, parameters, inputs)
         folder = self.root / f"{kind}-{_safe(name)}-{mark}"
-        return Draft(folder, kind, name, mark, version, dict(parameters), dict(inputs))
+        return Draft(self, folder, kind, name, mark, version, dict(parameters), dict(inputs))
 
     def manifests(self, folders: str = "*") -> list[Location]:
         """The manifest of each finished artifact whose folder's name fits the pattern, by name."""
@@ -109,10 +129,21 @@ class Draft:
     """An artifact being made: parts are put into the folder one by one, the manifest last."""
 
     def __init__(
-        self, folder: Location, kind: str, name: str, mark: str, version: int, parameters: dict[str, Any], inputs: dict
+        self,
+        workspace: Workspace,
+        folder: Location,
+        kind: str,
+        name: str,
+        mark: str,
+        version: int,
+        parameters: dict[str, Any],
+        inputs: dict[str, Any],
     ):
+        self._workspace = workspace
         self.folder, self.kind, self.name, self.fingerprint = folder, kind, name, mark
         self.version, self.parameters, self.inputs = version, parameters, inputs
+        self._meter, self._kept = cost.Meter(), 0.0
+        self._own_cost = folder / _COST.replace("*", uuid.uuid4().hex)
 
     def finished(self) -> Manifest | None:
         """The manifest when the artifact is whole, None when work is left; a damaged artifact is deleted.
@@ -127,6 +158,8 @@ class Draft:
         try:
             manifest = Manifest.load(self.folder)
             if (manifest.kind, manifest.fingerprint) == (self.kind, self.fingerprint):
+                if self.fingerprint not in self._workspace.made:
+                    self._workspace.found.add(self.fingerprint)
                 return manifest
         except ArtifactError as error:
             if isinstance(self.folder, Path) and self.folder.is_symlink():
@@ -149,7 +182,13 @@ class Draft:
             return done
 
     def start(self) -> None:
-        """Makes the folder, or takes up the one that an interrupted run left."""
+        """Makes the folder, or takes up the one that an interrupted run left.
+
+        Raises:
+            NotMade: the workspace is only looked at.
+        """
+        if self._workspace.is_looking:
+            raise NotMade(self.folder.name)
         make_folder(self.folder)
         local = self.folder if isinstance(self.folder, Path) else scratch_folder()
         for folder in (local, *(path for path in local.iterdir() if path.is_dir())):
@@ -160,6 +199,17 @@ class Draft:
             path.write_text(json.dumps({"name": self.name, "inputs": self.inputs}), encoding="utf-8")
         if (self.folder / MANIFEST).exists():  # another process has finished meanwhile, and removed what it saw
             (self.folder / _DRAFT).unlink(missing_ok=True)
+        self._meter, self._kept = cost.Meter(), time.monotonic()
+
+    def keep_cost(self, at_once: bool = False) -> None:
+        """Leaves beside the parts what this process has spent on them; to be called after each, writes once a second.
+
+        So a process that is killed, or one of several that share the parts, leaves its bill to the one that finishes.
+        """
+        if at_once or time.monotonic() - self._kept >= _KEEP_SECONDS:
+            self._kept = time.monotonic()
+            with atomic_path(self._own_cost) as path:
+                path.write_text(json.dumps(self._meter.read()), encoding="utf-8")
 
     @property
     def scratch(self) -> Path:
@@ -169,7 +219,11 @@ class Draft:
     def finish(self, **content: Any) -> Manifest:
         """Writes the manifest, after which the artifact is whole; one that another process has written stands."""
         with suppress(ArtifactError):
-            return Manifest.load(self.folder)
+            manifest = Manifest.load(self.folder)
+            self._own_cost.unlink(missing_ok=True)
+            return manifest
+        kept = kept_costs(self.folder)
+        others = [spent for path, spent in kept.items() if path != self._own_cost]
         manifest = Manifest(
             kind=self.kind,
             name=self.name,
@@ -178,11 +232,23 @@ class Draft:
             parameters=self.parameters,
             inputs=self.inputs,
             **content,
+            cost=cost.total([*others, self._meter.book()]),
         )
         manifest.save(self.folder)
+        self._workspace.made.add(self.fingerprint)
         sweep_claims(self.folder)
-        (self.folder / _DRAFT).unlink(missing_ok=True)
+        for path in (self.folder / _DRAFT, *kept):
+            path.unlink(missing_ok=True)
         return manifest
+
+
+def kept_costs(folder: Location) -> dict[Location, dict[str, float]]:
+    """What each process has spent so far on an artifact that is not finished, by the file that says so."""
+    found: dict[Location, dict[str, float]] = {}
+    for path in [*folder.glob(_COST)]:
+        with suppress(FileNotFoundError):  # another process has just finished the artifact
+            found[path] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def read_draft(folder: Location) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from assay.artifacts.kinds import human_count
 from assay.comparison import charts
+from assay.comparison.costs import cost_rows
 from assay.comparison.result import multiplier_estimate, multiplier_interval
 
 _NUM_VALUES = 30
@@ -63,6 +64,7 @@ def render(comparison: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
         times=multiplier_estimate,
         times_interval=multiplier_interval,
         count=human_count,
+        cost_rows=cost_rows,
     )
 
 

@@ -18,9 +18,12 @@ for _switch, _value in {
 }.items():
     os.environ.setdefault(_switch, _value)
 
-from assay.corpus import cluster  # noqa: E402  (the switches above are read when daft and ray are imported)
+from assay.artifacts import cost  # noqa: E402  (the switches above are read when daft and ray are imported)
+from assay.artifacts.workspace import Draft  # noqa: E402
+from assay.corpus import cluster  # noqa: E402
 from assay.errors import check  # noqa: E402
 from assay.memory import num_workers  # noqa: E402
+from assay.progress import step  # noqa: E402
 
 RUNNER = "ASSAY_RUNNER"
 _NATIVE, _RAY = "native", "ray"
@@ -50,8 +53,25 @@ def map_parts(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
     if len(items) < 2 or getattr(_worker, "busy", False):
         return map(work, items)
     if runner == _NATIVE:
-        return _map_here(work, items)
-    return cluster.map_on_cluster(_Guarded(work, items), items, None if runner == _RAY else runner)
+        return _billed(_map_here(work, items))
+    return _billed(cluster.map_on_cluster(_Guarded(work, items), items, None if runner == _RAY else runner))
+
+
+def map_step(
+    draft: Draft | None, what: str, work: Callable[[Any], T], items: Sequence[Any], amounts: Sequence[float], unit: str
+) -> Iterator[T]:
+    """`map_parts` as one step of work that people see, whose cost is kept as it grows.
+
+    Args:
+        draft: the artifact that the work is for; None where the work itself makes artifacts.
+        what, unit: as for `progress.step`. amounts: how much of it each item is.
+    """
+    with step(what, sum(amounts), unit) as advance:
+        for result, amount in zip(map_parts(work, items), amounts, strict=True):
+            advance(amount)
+            if draft is not None:
+                draft.keep_cost()
+            yield result
 
 
 def stop() -> None:
@@ -60,7 +80,13 @@ def stop() -> None:
         cluster.leave()
 
 
-def _map_here(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
+def _billed(results: Iterator[tuple[T, cost.Cost]]) -> Iterator[T]:
+    for result, spent in results:
+        cost.add(spent)
+        yield result
+
+
+def _map_here(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[tuple[T, cost.Cost]]:
     import daft
     import pyarrow as pa
 
@@ -86,7 +112,7 @@ def _limit_workers(number: int) -> None:
 
 
 class _Guarded:
-    """Works on an item by its number, and carries an exception back as a value: (error, result).
+    """Works on an item by its number, and carries an exception back as a value: (error, (result, cost)).
 
     Given the items themselves, Daft would turn some into types of its own; an exception it would turn into text.
     """
@@ -99,7 +125,7 @@ class _Guarded:
         with _slots:
             _worker.busy = True
             try:
-                return None, self.work(self.items[index])
+                return None, cost.measured(self.work, self.items[index])
             except Exception as error:
                 return error, None
             finally:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from assay.artifacts.cost import count_core
 from assay.errors import MissingExtraError
 
 VERSION = 1  # of how pages become text, beside the versions of the packages that do it
@@ -160,13 +161,15 @@ class _Worker:
         except BrokenPipeError:
             return []
         results: list[Extracted] = []
-        while len(results) < len(pages) and (answer := self._read()) is not None:
+        while len(results) < len(pages) and (read := self._read()) is not None:
+            answer, core_seconds = read
+            count_core(core_seconds)
             if "missing" in answer:
                 raise MissingExtraError(_MISSING.format(answer["missing"]))
             results.append(Extracted(**answer))
         return results
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> tuple[dict[str, Any], float] | None:
         stdout = self._process.stdout
         assert stdout is not None
         header = stdout.read(4)

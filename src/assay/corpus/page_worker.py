@@ -5,7 +5,8 @@ one core, and because a page may make them run for hours, eat all memory or cras
 it and nothing else. It is run by its path and imports nothing of Assay, which would take it a second.
 
 On its input: a length (4 bytes, little-endian) and so many bytes of MessagePack, {extract, limits, pages}. On its
-output, page by page, the same with {text, reason, detail, content_type, status}; `reason` is None for a document.
+output, page by page, the same with [{text, reason, detail, content_type, status}, core seconds]; `reason` is None for
+a document.
 """
 
 import io
@@ -14,6 +15,7 @@ import re
 import signal
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -54,7 +56,9 @@ def main(requests: BinaryIO, answers: BinaryIO) -> None:
             _limit_memory(limits["max_memory_bytes"])
         for page in request["pages"]:
             _limit_time(limits["max_cpu_s"])
-            answer = msgspec.msgpack.encode(_answer(page, request["extract"], limits))
+            before = time.process_time()
+            result = _answer(page, request["extract"], limits)
+            answer = msgspec.msgpack.encode([result, time.process_time() - before])
             _limit_time(0)
             answers.write(struct.pack("<I", len(answer)) + answer)
             answers.flush()

@@ -1,7 +1,6 @@
 """Files in, corpus out: finds the files, picks the reader, checks ids, writes the manifest."""
 
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assay.artifacts.cost import count_read
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.remote import RemotePath
@@ -23,9 +23,9 @@ from assay.corpus.extraction import VERSION as EXTRACTION_VERSION
 from assay.corpus.failures import FAILED_FOLDER, Failure, check_failed_share, describe, read_failures, write_failures
 from assay.corpus.ids import doubled_rows
 from assay.corpus.parts import line_of, renamed, unify_schemas
-from assay.corpus.sharing import share
+from assay.corpus.sharing import share_step
 from assay.errors import InputError, SchemaError, check, check_choice, check_number
-from assay.progress import note, step
+from assay.progress import count_failed, note
 
 VERSION = 1
 FORMATS = ("parquet", "jsonl", "text", "html", "warc")
@@ -227,7 +227,6 @@ def _ingest(
     the old files stay to the end: another process may just be looking at them.
     """
     draft = task.draft
-    started = time.perf_counter()
     prefixes, wrong = [f"part-{k:05d}" for k in range(len(sources))], []
     done = _read_sources(draft, sources, prefixes, amounts, read)
     while mend is not None and (again := mend(sources, done)):
@@ -258,7 +257,6 @@ def _ingest(
         parts=[part for part in parts if part["rows"]],
         counts=counts,
         summary={"estimated_tokens": sum(result["estimated_tokens"] for result in done)},
-        seconds={"wall": time.perf_counter() - started, "core": sum(result["seconds"] for result in done)},
     )
     for path in [path for prefix in wrong for path in draft.folder.glob(f"{prefix}[.-]*")]:
         path.unlink(missing_ok=True)
@@ -276,9 +274,14 @@ def _read_sources(
     paths = [draft.folder / f"{prefix}.json" for prefix in prefixes]
     todo = [k for k, size in enumerate(sizes(draft.folder, [path.name for path in paths])) if not size]
     work = partial(_read_source, read, draft.folder)
-    with step(f"read {draft.name}", sum(amounts[k] for k in todo)) as advance:
-        for k in share(work, [(sources[k], prefixes[k]) for k in todo], [paths[k] for k in todo]):
-            advance(amounts[todo[k]])
+    items = [(sources[k], prefixes[k], amounts[k]) for k in todo]
+    new = [paths[k] for k in todo]
+
+    def count_set_aside(k: int) -> None:
+        count_failed(sum(json.loads(new[k].read_text(encoding="utf-8"))["failed"].values()))
+
+    todo_amounts = [amounts[k] for k in todo]
+    share_step(draft, f"read {draft.name}", work, items, new, todo_amounts, then=count_set_aside)
     return [json.loads(text) for text in read_texts(paths)]
 
 
@@ -294,19 +297,17 @@ def _require_unchanged(task: _Task) -> None:
         raise InputError(f"{error.filename} is gone: it was there when reading began.") from error
 
 
-def _read_source(read: Callable[..., dict[str, Any]], folder: Location, item: tuple[Any, str]) -> str:
+def _read_source(read: Callable[..., dict[str, Any]], folder: Location, item: tuple[Any, str, int]) -> None:
     """Reads one source and leaves its result in a file, which a rerun takes instead of reading again."""
-    source, prefix = item
-    started = time.thread_time()
+    source, prefix, size = item
+    count_read(size)
     try:
         result = read(source, folder, prefix)
     except FileNotFoundError as error:
         path = error.filename or source.path  # pyarrow's own openers do not tell
         raise InputError(f"{path} is gone: it was there when reading began.") from error
-    result["seconds"] = time.thread_time() - started
     with atomic_path(folder / f"{prefix}.json") as path:
         path.write_text(json.dumps(result), encoding="utf-8")
-    return prefix
 
 
 def _set_duplicates_aside(draft: Draft, parts: list[dict[str, Any]], schema: dict[str, str]) -> int:

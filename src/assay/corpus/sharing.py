@@ -7,14 +7,16 @@ On an object store, which has no claims, two processes may make the same file, a
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from assay.artifacts.claims import Owner, Watch, claimed, own_first, read_claim
 from assay.artifacts.storage import Location
+from assay.artifacts.workspace import Draft
 from assay.corpus.engine import map_parts
-from assay.progress import note
+from assay.progress import note, step
 
 _QUIET_S = 2.0
 _MOST_NAMED = 4
@@ -57,6 +59,38 @@ def share_one(work: Callable[[], Any], path: Location, is_done: Callable[[Locati
     """Makes one file, or waits for the process that does; see `share`."""
     for _ in share(lambda _: work(), [None], [path], is_done):
         pass
+
+
+def share_step(
+    draft: Draft | None,
+    what: str,
+    work: Callable[[Any], Any],
+    items: Sequence[Any],
+    paths: Sequence[Location],
+    amounts: Sequence[float],
+    unit: str = "bytes",
+    then: Callable[[int], None] = lambda k: None,
+) -> None:
+    """`share` as one step of work that people see, whose cost is kept as it grows.
+
+    Args:
+        draft, what, amounts, unit: as for `engine.map_step`.
+        then: called with each k whose file is there.
+    """
+    if not items:
+        return
+    with step(what, sum(amounts), unit) as advance:
+        try:
+            for k in share(work, items, paths):
+                then(k)
+                advance(amounts[k])
+                if draft is not None:
+                    draft.keep_cost()
+        except BaseException:
+            if draft is not None:
+                with suppress(OSError):  # a full disk, say, or a folder that is gone
+                    draft.keep_cost(at_once=True)
+            raise
 
 
 def _attempt(

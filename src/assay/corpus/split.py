@@ -1,6 +1,5 @@
 """Cutting a small corpus in two: text to choose by, and text to test on that nothing else may see."""
 
-import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -126,7 +125,6 @@ def _store(
     draft = workspace.open_draft("corpus", f"{source.name}-{side}", VERSION, parameters, inputs)
     manifest = draft.finished()
     if manifest is None:
-        started = time.perf_counter()
         draft.start()
         with atomic_path(draft.folder / _PART) as path:
             pq.write_table(table, path, compression="zstd", write_page_checksum=True)
@@ -145,6 +143,5 @@ def _store(
             parts=[part],
             counts={"documents": len(table), "failed": {}, "seen": num_seen},
             summary={"estimated_tokens": round(source.manifest.summary["estimated_tokens"] * share)},
-            seconds={"wall": time.perf_counter() - started},
         )
     return Corpus(draft.folder, manifest)

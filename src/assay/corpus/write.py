@@ -17,15 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assay.artifacts.claims import claims_below, sweep_claims
+from assay.artifacts.cost import Meter
 from assay.artifacts.kinds import Corpus, Export, Selection
 from assay.artifacts.manifest import EXPORT_MANIFEST, Manifest, remove_abandoned
 from assay.artifacts.process import own_name
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import Location, atomic_path, sizes
 from assay.corpus.engine import map_parts
-from assay.corpus.sharing import share, share_one
+from assay.corpus.sharing import share_one, share_step
 from assay.errors import ArtifactError, check_choice
-from assay.progress import step
 
 FORMATS = {"parquet": ".parquet", "jsonl": ".jsonl", "jsonl.zst": ".jsonl.zst"}
 VERSION = 1
@@ -93,12 +93,13 @@ def _written(selection: Selection, to: Location, format: str) -> Manifest | None
 
 def _fill(corpus: Corpus, selection: Selection, name: str, format: str, draft: Location) -> Manifest:
     """Writes the parts that are not in the draft."""
+    meter = Meter()
     counts = list(map_parts(partial(_count, selection), range(corpus.num_parts)))
     parts = [part for part, (rows, _) in enumerate(counts) if rows]
     paths = [draft / f"part-{part:05d}{FORMATS[format]}" for part in parts]
-    with step(f"write {name}", selection.manifest.counts["kept"], "documents") as advance:
-        for k in share(partial(_write_part, corpus, selection, format), list(zip(parts, paths, strict=True)), paths):
-            advance(counts[parts[k]][1])
+    work = partial(_write_part, corpus, selection, format)
+    amounts = [counts[part][1] for part in parts]
+    share_step(None, f"write {name}", work, list(zip(parts, paths, strict=True)), paths, amounts, "documents")
     there = sizes(draft, [path.name for path in paths])
     if None in there:
         raise ArtifactError(
@@ -109,7 +110,7 @@ def _fill(corpus: Corpus, selection: Selection, name: str, format: str, draft: L
         {"file": path.name, "rows": counts[part][0], "bytes": size, "documents": counts[part][1]}
         for part, path, size in zip(parts, paths, there, strict=True)
     ]
-    return _manifest(corpus, selection, name, format, entries)
+    return _manifest(corpus, selection, name, format, entries, meter)
 
 
 def _install(draft: Path, to: Path, manifest: Manifest) -> None:
@@ -148,7 +149,9 @@ def _overwriting(to: RemotePath, what: str) -> Iterator[None]:
     mark.unlink(missing_ok=True)
 
 
-def _manifest(corpus: Corpus, selection: Selection, name: str, format: str, entries: list[dict[str, Any]]) -> Manifest:
+def _manifest(
+    corpus: Corpus, selection: Selection, name: str, format: str, entries: list[dict[str, Any]], meter: Meter
+) -> Manifest:
     return Manifest(
         kind="export",
         name=name,
@@ -160,6 +163,7 @@ def _manifest(corpus: Corpus, selection: Selection, name: str, format: str, entr
         parts=entries,
         counts=selection.manifest.counts,
         summary=selection.manifest.summary,
+        cost=meter.book(),
     )
 
 
