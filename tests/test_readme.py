@@ -56,3 +56,14 @@ def test_the_tree_lists_every_module_and_no_other() -> None:
     listed = {name for name in re.findall(r"─ (\w+\.py) ", tree)}
     there = {path.name for path in (ROOT / "src/assay").rglob("*.py") if path.name != "__init__.py"}
     assert listed == there
+
+
+def test_every_test_that_the_documents_name_is_there() -> None:
+    named = {
+        name for page in (ROOT / "docs").glob("*.md") for name in re.findall(r"`(test_\w+)`", page.read_text("utf-8"))
+    }
+    there = {
+        name for file in (ROOT / "tests").rglob("*.py") for name in re.findall(r"def (test_\w+)", file.read_text("utf-8"))
+    }
+    assert len(named) > 20
+    assert not named - there
