@@ -265,13 +265,14 @@ def duplicates_1m(folder: Path) -> dict[str, Any]:
     """Near duplicates of a million documents, read in place, in a process of its own; against the aim of 4 minutes."""
     path = million_near_duplicates(folder, pool_files(folder))
     code = f"""
-import resource, time
+import time
 started = time.perf_counter()
 import assay
+from assay.artifacts.cost import peak_memory
 pool = assay.read({str(path)!r}, id="id", workspace={str(folder / "w")!r})
 scores = assay.score(pool, "minhash", workspace={str(folder / "w")!r})
 seconds = time.perf_counter() - started
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+memory = peak_memory() / (1 << 30)
 print(seconds, memory, pool.num_bytes / 1e6, scores.manifest.summary["clusters"], flush=True)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -182,7 +182,7 @@ def test_a_workspace_that_is_deleted_under_a_run_is_explained(
         shutil.rmtree(tmp_path / "workspace", ignore_errors=True)
     code, errors = finish(process)
     assert code == 1, errors
-    assert re.search("Error: .*(is gone: it was there before|was never finished)", errors), errors
+    assert re.search("Error: .*(is gone: it was there before|is gone. Run the same|was never finished)", errors), errors
     assert "Traceback" not in errors
 
 

@@ -163,7 +163,7 @@ def test_what_was_done_before_is_marked_in_the_costs(
     text = io.StringIO()
     shown = show(str(tmp_path / "comparison.json"), Workspace(tmp_path / "workspace"), costs=True)
     Console(file=text, width=80).print(shown)
-    assert re.search(r"score dsir +done before +[\d.]+ s +[\d.]+ MB", text.getvalue())
+    assert re.search(r"score dsir +done before +[\d.]+ s +[\d.]+ [MG]B", text.getvalue())
     assert max(map(len, text.getvalue().splitlines())) <= 80
     selection = next((tmp_path / "workspace").glob("selection-new-*"))
     text.truncate(0)

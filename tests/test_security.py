@@ -135,15 +135,16 @@ ZEROS = gzip.compress(bytes(16 << 20), 9)
 # A frame that says it holds 2^60 bytes and needs a window of 2 GB: magic, descriptor, window, size, one block of RLE.
 ZSTD = bytes.fromhex("28b52ffd") + b"\xc0" + b"\xa8" + (1 << 60).to_bytes(8, "little") + b"\x03\x00\x80" + b"x"
 PEAK = """
-import json, pathlib, resource, sys
+import json, pathlib, sys
 import assay
+from assay.artifacts.cost import peak_memory
 from assay.corpus.failures import read_failures
 folder, found = pathlib.Path(sys.argv[1]), {}
 for path in sorted(folder.glob("*.jsonl*")):
     corpus = assay.read(path, max_failed_share=0.9, workspace=folder / "w")
     said = [f"{f.line} {f.reason}" for f in read_failures(corpus.folder)]
     found[path.name] = [corpus.num_documents, *said[:3]]
-print(json.dumps({"found": found, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10}))
+print(json.dumps({"found": found, "peak_mb": peak_memory() >> 20}))
 """
 
 

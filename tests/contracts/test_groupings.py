@@ -83,7 +83,7 @@ def test_parts_line_up_with_the_corpus_and_columns_are_typed(method: Grouping, c
     assert scores.column_names == [column.name for column in columns]
     assert all(name.startswith(f"{method.name}.") for name in scores.column_names)
     assert scores.manifest.counts["in"] == corpus.num_documents
-    assert sorted(path.suffix for path in scores.folder.iterdir()) == [".json", ".jsonl", *[".parquet"] * 3]
+    assert sorted(path.suffix for path in scores.folder.iterdir()) == [".json", *[".parquet"] * 3]
 
 
 def test_order_files_and_partitions_change_nothing(

@@ -107,6 +107,18 @@ class Meter:
         return _so_far().since(self._before)
 
 
+def peak_memory() -> int:
+    """The most memory that this process has had until now [bytes].
+
+    Not `ru_maxrss` where Linux tells better: that one begins with the memory of the process that started this one.
+    """
+    try:
+        with open("/proc/self/status", "rb") as status:
+            return next(int(line.split()[1]) << 10 for line in status if line.startswith(b"VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
+
+
 def total(costs: list[dict[str, float]]) -> dict[str, float]:
     """The costs of several processes, or of several artifacts, as one: sums, and the highest peak."""
     keys = dict.fromkeys(key for cost in costs for key in cost)
@@ -114,5 +126,4 @@ def total(costs: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _so_far() -> Cost:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
-    return Cost(core_seconds=time.thread_time(), peak_bytes=peak).plus(_thread.told)
+    return Cost(core_seconds=time.thread_time(), peak_bytes=peak_memory()).plus(_thread.told)
