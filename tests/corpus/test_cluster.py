@@ -334,17 +334,15 @@ def compare(folder: Path, out: Path, runner: str) -> subprocess.Popen[str]:
 
 
 def content(out: Path) -> dict[str, Any]:
-    """All that must not depend on the runner, by name: manifests and results without seconds, other files as bytes."""
+    """All that must not depend on the runner, by name: manifests and results without costs, other files as bytes."""
     found: dict[str, Any] = {}
     for path in sorted(path for path in out.rglob("*") if path.is_file()):
         name = str(path.relative_to(out))
         if path.suffix == ".json":
             found[name] = json.loads(path.read_text())
-            found[name].pop("seconds", None)
-            if "comparison-" in name:  # its files hold seconds
-                for key in ("parts", "checksum"):
-                    found[name].pop(key, None)
-        elif path.name != "report.html" and not path.name.startswith("seconds"):
+            for key in ("cost", "checksum", *(["parts"] if "comparison-" in name else [])):  # whose files hold costs
+                found[name].pop(key, None)
+        elif path.name != "report.html":
             found[name] = path.read_bytes()
     found.pop("workspace/files.json", None)
     return found

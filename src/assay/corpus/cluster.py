@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from assay.artifacts.claims import taking_over
+from assay.artifacts.claims import PART, taking_over
 from assay.artifacts.manifest import package_versions
 from assay.errors import AssayError, ClusterError, MissingExtraError
 from assay.progress import note
@@ -65,6 +65,7 @@ def map_on_cluster(
     """
     ray = _connect(address)
     switches = {name: value for name, value in os.environ.items() if name.startswith(_SWITCHES)}
+    switches.pop(PART, None)  # where this process begins; its workers do what it hands them
     load = ray.put(_Load(call, os.getcwd(), switches, _versions()))
     tasks = _Tasks(ray, load, items)
     finished: dict[int, tuple[BaseException | None, Any]] = {}
@@ -225,6 +226,7 @@ def _open(reference: Any) -> _Load:
                 f"A worker ({os.uname().nodename}) has {name} {here[name]}, where the driver has {version}: results "
                 "could differ. Install the same packages on every machine of the cluster."
             )
+        os.environ.pop(PART, None)
         os.environ.update(load.switches)
         with suppress(OSError):  # only relative paths need it, and they say so themselves
             os.chdir(load.folder)
@@ -253,11 +255,15 @@ def _portable(error: BaseException) -> BaseException:
     return error
 
 
+class _NotSharedError(ClusterError, FileNotFoundError):
+    """Also a missing file, for it may be gone because another process has finished the artifact and cleared up."""
+
+
 def _explained(error: BaseException) -> BaseException:
     """An error that means that a worker does not see the driver's files, as one that says so."""
     path = error.filename if isinstance(error, FileNotFoundError) else None
     if path is not None and os.path.exists(os.path.dirname(os.path.abspath(path))):
-        return ClusterError(
+        return _NotSharedError(
             f"{path} is not there on a machine of the cluster, but its folder is here. Workspace, pool and targets "
             "must lie on a file system that all machines share, under the same path; ASSAY_SCRATCH must, when the "
             "workspace is on an object store."
