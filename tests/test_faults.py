@@ -123,7 +123,7 @@ def test_ctrl_c_leaves_a_sentence(
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGINT)
     code, errors = finish(process)
-    assert code == 130
+    assert code == 130, errors
     assert "Interrupted. What is finished is kept; run the same command again to go on." in errors
     assert "Traceback" not in errors
 
