@@ -68,6 +68,24 @@ def test_the_rounds_of_a_chain_grow_with_its_logarithm(tmp_path: Path) -> None:
     assert rounds <= 2 * np.log2(3000)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_stars_that_share_a_ray_are_one_component(seed: int, tmp_path: Path) -> None:
+    """Such a graph gives no new edge and is not finished: d and c are the least that nodes beside b know of."""
+    names = np.random.default_rng(seed).permutation(100)[:5]
+    d, c, b, a, other = names[np.argsort(mix64_array(names.astype(np.uint64)))]
+    edges = np.array([[a, b], [a, c], [other, b], [other, d]])
+    assert found(edges, tmp_path, 2) == walked(edges)
+
+
+def test_components_of_many_small_graphs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for k in range(100):
+        edges = rng.integers(0, int(rng.integers(3, 40)), (int(rng.integers(2, 60)), 2))
+        edges = edges[edges[:, 0] != edges[:, 1]]
+        (tmp_path / str(k)).mkdir()
+        assert found(edges, tmp_path / str(k), 1) == walked(edges)
+
+
 def test_no_edges_are_no_trouble(tmp_path: Path) -> None:
     assert found(np.empty((0, 2), np.int64), tmp_path, 3) == {}
 

@@ -130,12 +130,13 @@ def large_star(edges):
     """Of edges in both directions: every larger neighbour of a node with the least node that it knows of; each once.
 
     Returns:
-        edges (a, b) with a > b [edges, 2] uint64, and whether one is new.
+        edges (a, b) with a > b [edges, 2] uint64, and whether a node is left that is in no star: one that knows of a
+        lesser node and of yet another one. (That no edge is new is not enough: two stars may still share a ray.)
     """
     groups, num_groups = equal_keys(edges, 1)
     least = edges[least_in_group(groups, num_groups, edges[:, 1])].min(axis=1)[groups]
     up = edges[:, 1] > edges[:, 0]
-    is_changed = bool(np.any(least[up] != edges[up, 0]))
+    is_changed = bool(np.any(least != edges.min(axis=1)))
     return distinct(np.stack((edges[up, 1], least[up]), axis=1)), is_changed
 
 
