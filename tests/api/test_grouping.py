@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import assay
 from assay.artifacts.claims import release_all
+from assay.scorers.minhash import MinHash
 from tests.conftest import in_this_process, make_documents, write_jsonl
 
 CODE = """
@@ -77,6 +79,26 @@ def test_two_at_once_do_no_harm(folder: Path, expected: tuple[dict[str, bytes], 
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
     assert scores(tmp_path) == expected[0]
+
+
+@in_this_process
+@pytest.mark.parametrize("seed", [214, 218, 239])
+def test_clusters_are_the_same_however_many_homes_and_partitions(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one home whatever is a candidate meets; with several only what the search for components brings together."""
+    words = np.random.default_rng(seed).integers(0, 30, (12, 3)).tolist()
+    texts = [" ".join(f"w{word}" for word in row) for row in words]
+    write_jsonl(tmp_path / "pool.jsonl", [{"id": f"{seed}-{k}", "text": text} for k, text in enumerate(texts)])
+    found = []
+    for size in (1 << 26, 200):
+        monkeypatch.setattr("assay.api.grouping._HOME_BYTES", size)
+        monkeypatch.setattr("assay.api.grouping._PARTITION_BYTES", size)
+        workspace = tmp_path / str(size)
+        corpus = assay.read(tmp_path / "pool.jsonl", id="id", workspace=workspace)
+        method = MinHash(ngrams=1, threshold=0, bands=2, rows=1)
+        found.append(assay.score(corpus, method, workspace=workspace).to_table())
+    assert found[0] == found[1]
 
 
 @in_this_process
