@@ -135,6 +135,29 @@ def test_a_process_that_is_stopped_loses_its_parts_and_does_no_harm_when_it_wake
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_process_that_is_stopped_while_it_writes_wakes_to_find_that_gone_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the other one takes over, and removes what is half written, before the first has gone on."""
+    monkeypatch.setattr("assay.corpus.sharing.map_parts", lambda work, items: map(work, items))
+    paths = paths_in(tmp_path, 3)
+    tries: Counter[str] = Counter()
+
+    def work(path: Path) -> None:
+        with atomic_path(path) as temporary, open(temporary, "w") as stream:
+            stream.write(path.name)
+            tries[path.name] += 1
+            if tries[path.name] == 1 and path != paths[0]:
+                claims._remove_leavings(tmp_path, claims._held[path])
+                if path == paths[1]:  # the other one has even finished
+                    path.write_text(path.name)
+
+    assert sorted(share(work, paths, paths)) == [0, 1, 2]
+    assert [path.read_text() for path in paths] == [path.name for path in paths]
+    assert [tries[path.name] for path in paths] == [1, 1, 2]
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_file_of_another_host_is_waited_for_while_it_beats_and_made_when_it_falls_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

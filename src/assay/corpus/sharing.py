@@ -5,6 +5,7 @@ any number of processes, even one, in any order, makes everything, and all of th
 On an object store, which has no claims, two processes may make the same file, and one of them wins.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.artifacts.claims import Owner, Watch, claimed, own_first, read_claim
+from assay.artifacts.process import own_name
 from assay.artifacts.storage import Location
 from assay.artifacts.workspace import Draft
 from assay.corpus.engine import map_parts
@@ -102,8 +104,20 @@ def _attempt(
         return True
     with claimed(path, stale) as is_mine:
         if is_mine and not is_done(path):
-            work(item)
+            try:
+                work(item)
+            except FileNotFoundError as error:
+                if not _was_taken_for_dead(error):
+                    raise
+                if not is_done(path):
+                    work(item)
     return is_mine or is_done(path)
+
+
+def _was_taken_for_dead(error: FileNotFoundError) -> bool:
+    """Whether what is gone is what we were writing: who takes over from a silent process removes that."""
+    path = str(error.filename or "")
+    return path.endswith(f".{own_name()}.tmp") and os.path.isdir(os.path.dirname(path))
 
 
 def _wait(
