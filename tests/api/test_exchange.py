@@ -45,3 +45,17 @@ def test_rows_that_are_gone_are_told(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ArtifactError, match="is shorter than it was. Delete"):
         exchange.receive(0)
+
+
+@pytest.mark.parametrize("left", [0, 8, 16, 40, 88])
+@pytest.mark.parametrize("ending", ["", "zeros"])
+def test_starts_that_were_cut_off_are_told(left: int, ending: str, tmp_path: Path) -> None:
+    """As after a loss of power. Without a word, all rows of the source would be missing."""
+    exchange = Exchange(tmp_path, "rows", 1, 3, 1)
+    exchange.send(0, [(np.arange(9, dtype=np.uint64)[:, np.newaxis], np.arange(9) % 3)] * 3)
+    path = tmp_path / "rows-00000.starts"
+    content = path.read_bytes()
+    path.write_bytes(content[:left] + (bytes(len(content) - left) if ending else b""))
+    for destination in range(3):
+        with pytest.raises(ArtifactError, match="is shorter than it was. Delete"):
+            exchange.receive(destination)

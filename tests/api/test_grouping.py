@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 import assay
 from assay.artifacts.claims import release_all
+from assay.errors import ArtifactError
 from assay.scorers.minhash import MinHash
 from tests.conftest import in_this_process, make_documents, write_jsonl
 
@@ -99,6 +101,40 @@ def test_clusters_are_the_same_however_many_homes_and_partitions(
         method = MinHash(ngrams=1, threshold=0, bands=2, rows=1)
         found.append(assay.score(corpus, method, workspace=workspace).to_table())
     assert found[0] == found[1]
+
+
+@in_this_process
+@pytest.mark.parametrize(
+    ("files", "before"),
+    [
+        ("keys-00000.starts", "_send_edges"),
+        ("*.changed", "_send_labels"),
+        ("features-of-00000.u32", "_send_documents"),
+        ("documents-of-00000.npy", "_send_documents"),
+    ],
+)
+def test_files_between_maps_that_were_cut_off_are_told(
+    files: str, before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run ends, its machine loses power, and the next run finds half of a file: clusters would come apart."""
+    rows = [{"id": f"{k}-{row['id']}", "text": row["text"]} for k in range(2) for row in make_documents(20, length=60)]
+    write_jsonl(tmp_path / "pool.jsonl", rows)  # type: ignore[arg-type]
+    corpus = assay.read(tmp_path / "pool.jsonl", id="id", workspace=tmp_path)
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"assay.api.grouping.{before}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            assay.score(corpus, "minhash", workspace=tmp_path)
+    (folder,) = tmp_path.glob("scores-minhash-*")
+    for path in (folder / "work").glob(files):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ArtifactError, match="is shorter than it was"):
+        assay.score(corpus, "minhash", workspace=tmp_path)
+    shutil.rmtree(folder / "work")  # as the message says
+    assert assay.score(corpus, "minhash", workspace=tmp_path).manifest.summary["clusters"] == 20
 
 
 @in_this_process

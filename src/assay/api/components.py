@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assay.api.exchange import Exchange
+from assay.api.exchange import Exchange, cut_off
 from assay.artifacts.manifest import atomic_path
 from assay.corpus.sharing import share
 from assay.kernels.grouping import large_star, least_neighbours, partition_of, small_star
@@ -34,7 +34,7 @@ def find_components(edges: Exchange) -> Exchange:
         list(share(partial(_small, edges, both), range(num_partitions), both.sent))
         edges = both._replace(name=f"edges-{number + 2:03d}")
         list(share(partial(_large, both, edges), range(num_partitions), edges.sent))
-        if not any(_flag(edges, partition).read_bytes() == b"1" for partition in range(num_partitions)):
+        if not any(_is_changed(_flag(edges, partition)) for partition in range(num_partitions)):
             return both
         number += 2
 
@@ -61,6 +61,12 @@ def _large(both: Exchange, edges: Exchange, partition: int) -> None:
 def _flag(edges: Exchange, partition: int) -> Path:
     """The file that says whether a large-star has changed an edge of a partition."""
     return edges.folder / f"{edges.name}-{partition:05d}.changed"
+
+
+def _is_changed(flag: Path) -> bool:
+    if (content := flag.read_bytes()) not in (b"0", b"1"):
+        raise cut_off(flag)
+    return content == b"1"
 
 
 def _to_nodes(edges: np.ndarray, exchange: Exchange) -> tuple[np.ndarray, np.ndarray]:

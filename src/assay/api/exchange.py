@@ -2,7 +2,8 @@
 
 A source writes one file, its rows sorted by destination batch by batch, and beside it where each destination's rows
 start. Nobody holds more than a batch, or all rows of one destination. A source is whole or not there, so that an
-interrupted run, or another process, goes on with the sources that are missing.
+interrupted run, or another process, goes on with the sources that are missing. What a machine that lost its power has
+cut off, or left full of zeros, is told.
 """
 
 from collections.abc import Iterable
@@ -15,6 +16,8 @@ from assay.artifacts.cost import count_read
 from assay.artifacts.manifest import atomic_path
 from assay.errors import ArtifactError
 from assay.kernels.grouping import by_partition, take_records
+
+_END_WORDS = 2
 
 
 class Exchange(NamedTuple):
@@ -52,7 +55,9 @@ class Exchange(NamedTuple):
                 starts.append(ends[np.newaxis] + position)
                 position += len(rows)
         with atomic_path(self._starts(source)) as temporary, open(temporary, "wb") as stream:
-            np.concatenate(starts).T.tofile(stream)  # so that what one destination reads lies together
+            together = np.concatenate(starts)
+            together.T.tofile(stream)  # so that what one destination reads lies together
+            _end(len(together)).tofile(stream)
 
     def receive(self, destination: int) -> np.ndarray:
         """All rows for one destination, source after source, in the order they were sent [rows, width].
@@ -76,7 +81,10 @@ class Exchange(NamedTuple):
     def _ranges(self, source: int, destination: int) -> np.ndarray:
         """First and end, in the file of a source, of the rows of each batch for a destination [batches, 2]."""
         with open(self._starts(source), "rb") as stream:
-            num_batches = stream.seek(0, 2) // (8 * (self.num_destinations + 1))
+            num_batches, rest = divmod(stream.seek(0, 2) // 8 - _END_WORDS, self.num_destinations + 1)
+            stream.seek(max(0, 8 * num_batches * (self.num_destinations + 1)))
+            if rest or stream.read() != _end(num_batches).tobytes():
+                raise cut_off(self._starts(source))
             stream.seek(8 * num_batches * destination)
             ranges = np.fromfile(stream, np.int64, 2 * num_batches).reshape(2, num_batches).T
         return ranges[ranges[:, 0] < ranges[:, 1]]
@@ -91,9 +99,7 @@ class Exchange(NamedTuple):
                 while len(into) and (size := stream.readinto(into)):
                     into = into[size:]
                 if len(into):
-                    raise ArtifactError(
-                        f"{self._rows(source)} is shorter than it was. Delete {self.folder} and run again."
-                    )
+                    raise cut_off(self._rows(source))
                 filled += end - first
         return filled
 
@@ -106,3 +112,13 @@ class Exchange(NamedTuple):
 
     def _starts(self, source: int) -> Path:
         return self.folder / f"{self.name}-{source:05d}.starts"
+
+
+def cut_off(path: Path) -> ArtifactError:
+    """The error of a file between two maps that is not as long as it was."""
+    return ArtifactError(f"{path} is shorter than it was. Delete {path.parent} and run again.")
+
+
+def _end(num_batches: int) -> np.ndarray:
+    """What a file of starts ends with, so that one that was cut off is known."""
+    return np.array([num_batches, ~num_batches], np.int64)

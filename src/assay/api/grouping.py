@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from assay.api.build import build_parts, part_bytes
 from assay.api.components import components_in, edges_from, find_components
-from assay.api.exchange import Exchange
+from assay.api.exchange import Exchange, cut_off
 from assay.api.isolating import PART, SCORER_FAILED, Quarantine, conclude, known_rows, without_text
 from assay.artifacts.cost import count_read
 from assay.artifacts.kinds import Corpus
@@ -289,7 +289,11 @@ def _parts_of(links: _Links, numbers: np.ndarray) -> np.ndarray:
 
 
 def _documents_of(links: _Links, part: int) -> np.ndarray:
-    documents = np.load(links.work / f"documents-of-{part:05d}.npy")
+    path = links.work / f"documents-of-{part:05d}.npy"
+    try:
+        documents = np.load(path)
+    except (ValueError, EOFError):
+        raise cut_off(path) from None
     count_read(documents.nbytes)
     return documents
 
@@ -317,11 +321,15 @@ def _features(
     num_homes = links.features.num_destinations
     ends = np.cumsum(sizes)
     first = 0
-    with open(links.work / f"features-of-{part:05d}.u32", "rb") as stream:
+    path = links.work / f"features-of-{part:05d}.u32"
+    with open(path, "rb") as stream:
         while first < len(sizes):
             before = ends[first] - sizes[first]
             end = max(first + 1, int(np.searchsorted(ends, before + _PIECE_FEATURES)))
-            piece = np.fromfile(stream, np.uint32, ends[min(end, len(ends)) - 1] - before)
+            num_features = int(ends[min(end, len(ends)) - 1] - before)
+            piece = np.fromfile(stream, np.uint32, num_features)
+            if len(piece) < num_features:
+                raise cut_off(path)
             count_read(piece.nbytes)
             rows = first + np.flatnonzero(homes[first:end] >= 0)
             order, starts = by_partition(homes[rows], num_homes)
