@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import assay
+from assay.api.status import status
 from assay.artifacts import workspace as workspace_module
 from assay.artifacts.cost import Cost, Meter, add, count_read, count_written, measured, total
 from assay.artifacts.kinds import Corpus
@@ -126,3 +127,15 @@ def test_a_process_that_was_killed_leaves_its_bill(workspace: Workspace, monkeyp
     assert manifest.cost["core_seconds"] == pytest.approx(7.0, abs=0.1)
     assert manifest.cost["read_bytes"] == 101
     assert [path.name for path in finishes.folder.iterdir()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize("content", ["", '{"core_sec', "[1]", '{"core_seconds": "5"}', "\0" * 8])
+def test_a_bill_that_cannot_be_read_stops_nobody(content: str, workspace: Workspace) -> None:
+    """As a machine that lost its power may leave it."""
+    draft = workspace.open_draft("scores", "x", 1, {}, {})
+    draft.start()
+    (draft.folder / "cost-1.json").write_text(content)
+    assert status(workspace)["artifacts"][0]["core_seconds"] == 0
+    add(Cost(core_seconds=2.0))
+    assert draft.finish(schema={}, parts=[]).cost["core_seconds"] == pytest.approx(2.0, abs=0.1)
+    assert [path.name for path in draft.folder.iterdir()] == ["manifest.json"]

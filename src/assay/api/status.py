@@ -79,8 +79,8 @@ def _artifact(folder: Location, workspace: Workspace) -> dict[str, Any]:
         "of": _num_parts(draft, workspace),
         "rows": 0,
         "bytes": _size(folder),
-        "wall_seconds": sum(spent["wall_seconds"] for spent in spent_so_far),
-        "core_seconds": sum(spent["core_seconds"] for spent in spent_so_far),
+        "wall_seconds": sum(spent.get("wall_seconds", 0.0) for spent in spent_so_far),
+        "core_seconds": sum(spent.get("core_seconds", 0.0) for spent in spent_so_far),
         "claims": claims,
     }
     if (folder / MANIFEST).exists():

@@ -243,11 +243,19 @@ class Draft:
 
 
 def kept_costs(folder: Location) -> dict[Location, dict[str, float]]:
-    """What each process has spent so far on an artifact that is not finished, by the file that says so."""
+    """What each process has spent so far on an artifact that is not finished, by the file that says so.
+
+    A bill that cannot be read is nothing spent.
+    """
     found: dict[Location, dict[str, float]] = {}
     for path in [*folder.glob(_COST)]:
         with suppress(FileNotFoundError):  # another process has just finished the artifact
-            found[path] = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                spent = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:
+                spent = {}
+            is_bill = isinstance(spent, dict) and all(type(value) in (int, float) for value in spent.values())
+            found[path] = spent if is_bill else {}
     return found
 
 
