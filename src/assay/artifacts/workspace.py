@@ -24,6 +24,7 @@ _FILES = "files.json"
 _DRAFT = "draft.json"  # while the artifact is being made: what it is called and made from
 _COST = "cost-*.json"  # one of each process that has worked on an unfinished artifact
 _KEEP_SECONDS = 1.0
+_REMEMBER_SECONDS = 10.0
 
 
 class NotMade(Exception):
@@ -92,25 +93,42 @@ class Workspace:
 
         Of an object, what its store says of the content.
         """
-        if isinstance(path, RemotePath):
-            return path.fingerprint()
-        path = path.absolute()
-        stat = path.stat()
-        state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]  # a copy may keep the second, but not the third
-        entry = self._known_files().get(str(path))
-        if not isinstance(entry, list) or entry[:-1] != state:
-            entry = [*state, file_fingerprint(path)]
-            make_folder(self._local)
-            with atomic_path(self._local / _FILES) as temporary:
-                temporary.write_text(json.dumps(self._known_files() | {str(path): entry}), encoding="utf-8")
-        return entry[-1]
+        return path.fingerprint() if isinstance(path, RemotePath) else self._local_fingerprints([path])[0]
 
     def file_fingerprints(self, paths: Sequence[Location]) -> list[str]:
         """`file_fingerprint` of each; objects are asked for several at a time."""
-        if not all(isinstance(path, RemotePath) for path in paths):
-            return [self.file_fingerprint(path) for path in paths]
+        local = [path for path in paths if isinstance(path, Path)]
+        found: dict[Location, str] = dict(zip(local, self._local_fingerprints(local), strict=True))
+        remote = [path for path in paths if isinstance(path, RemotePath)]
         with ThreadPoolExecutor(NUM_REQUESTS) as pool:
-            return list(pool.map(self.file_fingerprint, paths))
+            found |= zip(remote, pool.map(RemotePath.fingerprint, remote), strict=True)
+        return [found[path] for path in paths]
+
+    def _local_fingerprints(self, paths: Sequence[Path]) -> list[str]:
+        """What is remembered is read once for all, and written now and then: there may be 100,000 files."""
+        known = self._known_files() if paths else {}
+        new: dict[str, list[Any]] = {}
+        marks, kept = [], time.monotonic()
+        try:
+            for path in paths:
+                name, stat = str(path.absolute()), path.stat()
+                state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]  # a copy may keep the second, not the third
+                entry = new.get(name) or known.get(name)
+                if not isinstance(entry, list) or entry[:-1] != state:
+                    entry = new[name] = [*state, file_fingerprint(path)]
+                    if time.monotonic() - kept >= _REMEMBER_SECONDS:
+                        self._remember(new)
+                        kept = time.monotonic()
+                marks.append(entry[-1])
+        finally:
+            self._remember(new)
+        return marks
+
+    def _remember(self, new: Mapping[str, list[Any]]) -> None:
+        if new:
+            make_folder(self._local)
+            with atomic_path(self._local / _FILES) as temporary:
+                temporary.write_text(json.dumps(self._known_files() | dict(new)), encoding="utf-8")
 
     @property
     def _local(self) -> Path:
