@@ -5,6 +5,7 @@ import hashlib
 import json
 import platform
 import shutil
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -70,8 +71,9 @@ class Manifest:
             manifest = cls(**{f.name: content[f.name] for f in fields(cls)})
             if content.get("checksum", _checksum(content)) != _checksum(content):
                 raise ValueError("its content does not have the checksum that it states")
+            sources = frozenset(manifest.parameters.get("folder", ())) if manifest.kind == "corpus" else frozenset()
             for part in manifest.parts:
-                _check_place(part, manifest)
+                _check_place(part, sources)
         except FileNotFoundError:
             raise ArtifactError(
                 f"{folder} has no {MANIFEST}: it is not an artifact, or was never finished. Run its command again."
@@ -96,12 +98,11 @@ def is_in_place(part: dict[str, Any]) -> bool:
     return "row_groups" in part
 
 
-def _check_place(part: dict[str, Any], manifest: Manifest) -> None:
-    """Raises ValueError unless a part lies in its artifact's folder or, read in place, where reading found it."""
+def _check_place(part: dict[str, Any], sources: Collection[str]) -> None:
+    """Raises ValueError unless a part lies in its artifact's folder or, read in place, in one of `sources`."""
     file = part["file"]
     if is_in_place(part):
-        known = manifest.parameters["folder"]
-        is_right = manifest.kind == "corpus" and "footer" in part and str(location(file).parent) in known
+        is_right = "footer" in part and str(location(file).parent) in sources
     else:
         is_right = not is_address(file) and Path(file).name == file and file not in ("", "..") and "\0" not in file
     if not is_right:
