@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import assay
+from assay.api import scoring
 from assay.artifacts.kinds import Artifact, Corpus, Scores
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.workspace import Workspace
@@ -99,6 +100,17 @@ def test_a_fitted_state_that_cannot_be_read_is_fitted_again(
     scores.part_path(0).unlink()
     made()
     assert tree(tmp_path / "workspace") == whole
+
+
+def test_a_bit_flipped_anywhere_in_a_fitted_state_raises_nothing(tmp_path: Path) -> None:
+    """Some bits make an encrypted archive of it, or one that begins before the file does."""
+    path = tmp_path / "state.npz"
+    scoring._save(path, {"counts": np.arange(20.0)})
+    whole = path.read_bytes()
+    for k in range(0, len(whole)):
+        path.write_bytes(whole[:k] + bytes([whole[k] ^ (1 << k % 8), *whole[k + 1 :]]))
+        state = scoring._stored(path)
+        assert state is not None or not path.exists()
 
 
 def test_parquet_in_place_that_is_damaged_or_gone_is_named_and_left_alone(tmp_path: Path) -> None:

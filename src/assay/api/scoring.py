@@ -23,7 +23,7 @@ from assay.artifacts.workspace import Draft, Workspace, make_folder
 from assay.corpus.engine import map_step
 from assay.corpus.failures import check_failed_share
 from assay.corpus.sharing import share_step
-from assay.errors import InputError, InvalidParameterError, check, check_choice, check_number
+from assay.errors import AssayError, InputError, InvalidParameterError, check, check_choice, check_number
 from assay.scorers import SCORERS, Grouping, Method, Scorer, State
 
 _STATE = "state.npz"
@@ -180,9 +180,15 @@ def _stored(path: Location) -> State | None:
             return dict(stored)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
-        path.unlink()
-        return None
+    except AssayError:  # of the store, and not of what it holds
+        raise
+    except (ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        pass
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # as the search for a place before the file's start gives
+            raise
+    path.unlink(missing_ok=True)
+    return None
 
 
 def _sketch_target(scorer: Scorer, target: Corpus, part: int) -> State:
