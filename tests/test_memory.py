@@ -48,6 +48,27 @@ def test_a_container_with_less_than_the_machine_decides(tmp_path: Path, monkeypa
     assert memory.limit() == 1_125_000_000
 
 
+@pytest.mark.parametrize(
+    ("own", "limit"),
+    [
+        ("0::/slurm/job_7/step_0\n", "two/slurm/job_7/memory.max"),
+        ("5:cpu:/x\n4:memory,hugetlb:/slurm/job_7\n0::/\n", "one/slurm/job_7/memory.limit_in_bytes"),
+    ],
+)
+def test_a_job_with_less_than_its_machine_decides(
+    own: str, limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm's limits stand in groups inside the machine's."""
+    monkeypatch.delenv("ASSAY_MEMORY", raising=False)
+    (tmp_path / "own").write_text(own)
+    (tmp_path / limit).parent.mkdir(parents=True)
+    (tmp_path / limit).write_text("1500000000\n")
+    roots = (str(tmp_path / "two/memory.max"), str(tmp_path / "one/memory.limit_in_bytes"))
+    monkeypatch.setattr(memory, "_CGROUP_LIMITS", roots)
+    monkeypatch.setattr(memory, "_OWN_CGROUPS", str(tmp_path / "own"))
+    assert memory.limit() == 1_125_000_000
+
+
 @pytest.mark.parametrize(("text", "cores", "expected"), [("1GB", 8, 1), ("2GB", 8, 3), ("64GB", 8, 8)])
 def test_workers_follow_from_memory_and_cores(
     text: str, cores: int, expected: int, monkeypatch: pytest.MonkeyPatch

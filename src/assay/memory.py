@@ -6,7 +6,9 @@ size, so that memory follows from how many work at once. Results do not depend o
 
 import os
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
 from assay.errors import InvalidParameterError, check
 
@@ -16,6 +18,7 @@ _OWN_BYTES = 600_000_000  # libraries and compiled kernels, 0.5 GB, and what is 
 _WORKER_BYTES = 400_000_000  # measured: docs/scale.md
 _SCALES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_OWN_CGROUPS = "/proc/self/cgroup"
 
 
 def num_workers() -> int:
@@ -47,10 +50,24 @@ def limit() -> int:
 
 def _available() -> int:
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in map(Path, _CGROUP_LIMITS):
-        if path.exists() and (text := path.read_text().strip()).isdigit():
-            found.append(int(text))
+    for path in _limits_of_groups():
+        with suppress(OSError):
+            if (text := path.read_text().strip()).isdigit():
+                found.append(int(text))
     return min(found)
+
+
+def _limits_of_groups() -> Iterator[Path]:
+    """Where limits stand: of a container, and of the groups in it that hold this process, as for a job of Slurm."""
+    second, first = map(Path, _CGROUP_LIMITS)
+    yield from (second, first)
+    with suppress(OSError, ValueError):
+        for line in Path(_OWN_CGROUPS).read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            root = second if not controllers else first if "memory" in controllers.split(",") else None
+            if root is not None:
+                inner = PurePosixPath(group.lstrip("/"))
+                yield from (root.parent / place / root.name for place in (inner, *inner.parents))
 
 
 def _num_cores() -> int:
