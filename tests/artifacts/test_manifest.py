@@ -138,6 +138,21 @@ def test_a_files_hash_is_remembered_until_the_file_changes(workspace: Workspace,
     assert workspace.file_fingerprint(path) == file_fingerprint(path) != mark
 
 
+def test_hashing_many_files_takes_no_longer_for_each(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{k}.txt" for k in range(50)]
+    for path in paths:
+        path.write_text(path.name)
+    looked = []
+    real = Workspace._known_files
+    monkeypatch.setattr(Workspace, "_known_files", lambda self: looked.append(1) or real(self))
+    marks = workspace.file_fingerprints(paths)
+    assert marks == [file_fingerprint(path) for path in paths] == workspace.file_fingerprints(paths)
+    assert len(looked) <= 3  # what is known of all files is read for all, not for each
+    assert len(json.loads((workspace.root / "files.json").read_text())) == 50
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [(0, "0"), (999, "999"), (1234, "1.23k"), (2_000_000, "2M"), (1.5, "1.5"), (33_500_000, "33.5M"), (4e12, "4T")],

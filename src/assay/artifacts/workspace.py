@@ -24,6 +24,7 @@ _FILES = "files.json"
 _DRAFT = "draft.json"  # while the artifact is being made: what it is called and made from
 _COST = "cost-*.json"  # one of each process that has worked on an unfinished artifact
 _KEEP_SECONDS = 1.0
+_KEEP_FILES_SECONDS = 30.0
 
 
 class NotMade(Exception):
@@ -94,23 +95,41 @@ class Workspace:
         """
         if isinstance(path, RemotePath):
             return path.fingerprint()
-        path = path.absolute()
-        stat = path.stat()
-        state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]  # a copy may keep the second, but not the third
-        entry = self._known_files().get(str(path))
-        if not isinstance(entry, list) or entry[:-1] != state:
-            entry = [*state, file_fingerprint(path)]
-            make_folder(self._local)
-            with atomic_path(self._local / _FILES) as temporary:
-                temporary.write_text(json.dumps(self._known_files() | {str(path): entry}), encoding="utf-8")
-        return entry[-1]
+        return self._local_fingerprints([path])[0]
 
     def file_fingerprints(self, paths: Sequence[Location]) -> list[str]:
         """`file_fingerprint` of each; objects are asked for several at a time."""
-        if not all(isinstance(path, RemotePath) for path in paths):
-            return [self.file_fingerprint(path) for path in paths]
+        local = [path for path in paths if isinstance(path, Path)]
+        remote = [path for path in paths if isinstance(path, RemotePath)]
+        marks: dict[Location, str] = dict(zip(local, self._local_fingerprints(local), strict=True))
         with ThreadPoolExecutor(NUM_REQUESTS) as pool:
-            return list(pool.map(self.file_fingerprint, paths))
+            marks |= zip(remote, pool.map(RemotePath.fingerprint, remote), strict=True)
+        return [marks[path] for path in paths]
+
+    def _local_fingerprints(self, paths: Sequence[Path]) -> list[str]:
+        """What is known is read once, and written when files have been hashed and now and then meanwhile."""
+        known = self._known_files() if paths else {}
+        new: dict[str, list[Any]] = {}
+        marks: list[str] = []
+        kept = time.monotonic()
+        for path in (path.absolute() for path in paths):
+            stat = path.stat()
+            state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]  # a copy may keep the second, but not the third
+            entry = known.get(str(path))
+            if not isinstance(entry, list) or entry[:-1] != state:
+                entry = new[str(path)] = [*state, file_fingerprint(path)]
+            marks.append(entry[-1])
+            if new and time.monotonic() - kept >= _KEEP_FILES_SECONDS:
+                self._keep_files(new)
+                kept = time.monotonic()
+        if new:
+            self._keep_files(new)
+        return marks
+
+    def _keep_files(self, new: dict[str, list[Any]]) -> None:
+        make_folder(self._local)
+        with atomic_path(self._local / _FILES) as temporary:
+            temporary.write_text(json.dumps(self._known_files() | new), encoding="utf-8")
 
     @property
     def _local(self) -> Path:
