@@ -145,10 +145,12 @@ def test_what_a_killed_write_left_gets_into_no_later_one(tmp_path: Path, corpus:
         half.mkdir()
         (half / "part-00001.parquet").write_text("of another selection")
     mine = tmp_path / f".other.{'0' * 16}-parquet.tmp"
+    of_another = tmp_path / f".chosen.jsonl.{'0' * 16}-jsonl.tmp"  # what goes to chosen.jsonl
     mine.touch()
+    of_another.mkdir()
     assay.write(corpus, selection, to)
     assert sorted(path.name for path in to.iterdir()) == ["_manifest.json", "part-00000.parquet", "part-00002.parquet"]
-    assert sorted(path.name for path in tmp_path.glob(".*")) == [mine.name]
+    assert sorted(path.name for path in tmp_path.glob(".*")) == [of_another.name, mine.name]
 
 
 def test_files_put_beside_an_export_are_not_deleted(tmp_path: Path, corpus: Corpus, selection: Selection) -> None:
