@@ -80,6 +80,9 @@ def test_what_was_left_is_told_from_what_is_being_made(corpus: Corpus, workspace
     left = by_kind(workspace)["scores"]
     assert (left["state"], left["name"], left["parts"], left["of"]) == ("half-done", "length", 1, 3)
     assert left["core_seconds"] > 0
+    for k, damaged in enumerate(("", "[]", "{}", '{"wall_seconds": "x"}')):
+        (folder / f"cost-{k}.json").write_text(damaged)
+    assert by_kind(workspace)["scores"]["core_seconds"] == left["core_seconds"]
     path = folder / "part-00001.parquet"
     claim_of(path).write_text(json.dumps(asdict(Owner(ended_process(), "here", "2026-01-01T00:00:00+00:00"))))
     dead = by_kind(workspace)["scores"]

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from assay.artifacts.cost import is_cost
 from assay.artifacts.process import is_gone
 from assay.artifacts.remote import is_address
 from assay.artifacts.storage import Location, atomic_path, location, sizes, within
@@ -70,6 +71,8 @@ class Manifest:
             manifest = cls(**{f.name: content[f.name] for f in fields(cls)})
             if content.get("checksum", _checksum(content)) != _checksum(content):
                 raise ValueError("its content does not have the checksum that it states")
+            if not is_cost(manifest.cost):
+                raise ValueError("its cost is none")
             for part in manifest.parts:
                 _check_place(part, manifest)
         except FileNotFoundError:

@@ -265,8 +265,10 @@ def kept_costs(folder: Location) -> dict[Location, dict[str, float]]:
     """What each process has spent so far on an artifact that is not finished, by the file that says so."""
     found: dict[Location, dict[str, float]] = {}
     for path in [*folder.glob(_COST)]:
-        with suppress(FileNotFoundError):  # another process has just finished the artifact
-            found[path] = json.loads(path.read_text(encoding="utf-8"))
+        with suppress(FileNotFoundError, ValueError):  # another process has just finished the artifact; or damage
+            spent = json.loads(path.read_text(encoding="utf-8"))
+            if cost.is_cost(spent):
+                found[path] = spent
     return found
 
 
