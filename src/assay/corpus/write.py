@@ -90,7 +90,7 @@ def _write_beside(corpus: Corpus, selection: Selection, to: Path, format: str) -
         draft.mkdir(parents=True, exist_ok=True)
         manifest = _fill(corpus, selection, to.name, format, draft)
         share_one(lambda: _install(draft, to, manifest), to, lambda _: not draft.exists())
-    except FileNotFoundError:  # another process may have put the draft in its place
+    except (FileNotFoundError, ArtifactError):  # another process may have put the draft in its place
         if _written(selection, to, format) is None:
             raise
 
