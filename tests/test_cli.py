@@ -152,6 +152,8 @@ def test_set_changes_the_recipe(folder: Path) -> None:
         (["measure"], 2, "No such command 'measure'"),
         (["select", "recipe.yaml", "--arm", "dsri"], 1, "no arm 'dsri'; it has random, dsir"),
         (["show", "ffff"], 1, "match 'ffff'"),
+        (["init", "nowhere/recipe.yaml"], 1, "There is no folder nowhere for recipe.yaml. Make it, or mend the name."),
+        (["calibrate", "target.jsonl", "--to", "nowhere/de.yaml"], 1, "There is no folder nowhere for de.yaml."),
         (["write", "recipe.yaml", "--to", "."], 1, "is not empty and was not written by `assay write`"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 
 import assay
 from assay.api import scoring
+from assay.api.status import status
 from assay.artifacts.kinds import Artifact, Corpus, Scores
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.workspace import Workspace
@@ -177,6 +178,14 @@ def test_a_manifest_with_any_field_damaged_or_missing_is_told_and_made_again(
                 path.write_text(json.dumps(changed))
                 with pytest.raises(ArtifactError, match="is not a manifest of this version of Assay"):
                     Manifest.load(artifact.folder)
+        cost = content["cost"]
+        for value in (None, [], {}, "x", *({k: v for k, v in cost.items() if k != key} for key in cost)):
+            path.write_text(json.dumps(content | {"cost": value}))
+            with pytest.raises(ArtifactError, match="its cost is none"):
+                Manifest.load(artifact.folder)
+        for value in ("x", None, float("nan"), True, 10**400):
+            path.write_text(json.dumps(content | {"cost": cost | {"core_seconds": value}}))
+            assert {found["state"] for found in status(Workspace(tmp_path / "workspace"))["artifacts"]} >= {"damaged"}
         path.write_text(json.dumps(content | {"parts": [content["parts"][0] | {"rows": 119}]}))
         made()
         again = json.loads(path.read_text())

@@ -27,6 +27,7 @@ seeds: 2
 proxy: {ngram: {order: 2, vocab_size: 300}}
 arms:
   dsir: {score: {dsir: {smoothing: 0.5}}, select: {sample: {}}, where: minhash.representative}
+  unique: {select: {unique: {by: minhash}}}
 """
 
 

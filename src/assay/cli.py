@@ -182,6 +182,7 @@ def init(
     """Write a commented recipe to start from."""
     if path.exists():
         raise InvalidParameterError(f"{path} is there already. Give another name: assay init other.yaml")
+    _require_folder(path)
     path.write_text(files("assay").joinpath("init.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     _out.print(f"Wrote {path}. Put your files into it, then run: assay compare {path}", soft_wrap=True)
 
@@ -307,6 +308,7 @@ def calibrate(
     from assay.api.calibrating import calibrate as run_calibrate
     from assay.api.reading import read
 
+    _require_folder(to)  # before the work, which would be in vain
     space = _space(workspace, None)
     corpus = read(reference, text=text, workspace=space)
     anchor = None if english is None else read(english, text=text, workspace=space)
@@ -417,6 +419,11 @@ def _space(given: str | None, recipe: Path | None):  # type: ignore[no-untyped-d
     if given is None and recipe is not None and "ASSAY_WORKSPACE" not in os.environ:
         given = str(recipe.parent / DEFAULT_WORKSPACE)
     return Workspace(given)
+
+
+def _require_folder(file: Path) -> None:
+    if not file.parent.is_dir():
+        raise InvalidParameterError(f"There is no folder {file.parent} for {file.name}. Make it, or mend the name.")
 
 
 def _arms(known: dict[str, object], name: str | None) -> list[str]:

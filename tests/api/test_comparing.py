@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import assay
+from assay.api.comparing import write_arm
+from assay.api.recipe import Recipe
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.workspace import Workspace
-from assay.errors import ArtifactError, InvalidParameterError
+from assay.errors import ArtifactError, InvalidParameterError, StorageError
 from tests.conftest import make_prose, write_jsonl
 
 
@@ -245,6 +247,22 @@ def test_the_random_arm_may_see_documents_again_where_the_pool_is_small(tmp_path
         assay.compare(recipe | {"arms": {}}, workspace=tmp_path / "w")
     with pytest.raises(ArtifactError, match="comparison.json and report.html cannot be put into"):
         assay.compare(recipe, workspace=tmp_path / "w", out=tmp_path / "pool.jsonl")
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_a_place_that_cannot_be_written_to_is_told_before_the_work(tmp_path: Path, write: bool) -> None:
+    recipe = {"pool": "nowhere.jsonl", "target": "nowhere.jsonl", "budget": "1k tokens", "arms": {}}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    for to, error, message in (
+        (str(tmp_path / "mine"), ArtifactError, "is not empty and was not written by `assay write`"),
+        ("hf://datasets/org/set", StorageError, "can only be read from"),
+    ):
+        with pytest.raises(error, match=message):
+            if write:
+                write_arm(Recipe.from_dict(recipe), Workspace(tmp_path / "w"), "random", to)
+            else:
+                assay.compare(recipe | {"write": {"to": to}}, workspace=tmp_path / "w")
 
 
 def test_several_targets_and_open_corpora(tmp_path: Path) -> None:

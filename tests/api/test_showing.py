@@ -33,6 +33,18 @@ def test_the_list_goes_on_past_a_damaged_artifact(tmp_path: Path, workspace: Wor
     assert f"damaged: {corpora[0].part_path(0)} is missing" in text.replace("\n", " ")
 
 
+def test_a_folder_of_yours_does_not_hide_the_artifact_of_its_name(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pool").mkdir()
+    write_jsonl(tmp_path / "pool" / "a.jsonl", make_documents(20))
+    assay.read(tmp_path / "pool", workspace=workspace)
+    monkeypatch.chdir(tmp_path)
+    assert "Corpus" in shown("pool", workspace)
+    with pytest.raises(ArtifactError, match="pool has no manifest.json"):
+        shown("./pool/../pool", workspace)
+
+
 def compared(folder: Path, source: Any, arm: dict[str, Any]) -> assay.Comparison:
     documents = make_prose(300, seed=1, topic="g")
     columns = {name: [d[name] for d in documents] for name in ("id", "text")}

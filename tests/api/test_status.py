@@ -20,6 +20,7 @@ from assay.api.status import describe_status, status, to_json
 from assay.artifacts.claims import Owner, claim_of, claimed
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.workspace import Workspace
+from assay.errors import StorageError
 from tests.conftest import ended_process, make_documents, write_jsonl
 
 
@@ -79,6 +80,9 @@ def test_what_was_left_is_told_from_what_is_being_made(corpus: Corpus, workspace
     left = by_kind(workspace)["scores"]
     assert (left["state"], left["name"], left["parts"], left["of"]) == ("half-done", "length", 1, 3)
     assert left["core_seconds"] > 0
+    for k, damaged in enumerate(("", "[]", "{}", '{"wall_seconds": "x"}')):
+        (folder / f"cost-{k}.json").write_text(damaged)
+    assert by_kind(workspace)["scores"]["core_seconds"] == left["core_seconds"]
     path = folder / "part-00001.parquet"
     claim_of(path).write_text(json.dumps(asdict(Owner(ended_process(), "here", "2026-01-01T00:00:00+00:00"))))
     dead = by_kind(workspace)["scores"]
@@ -148,3 +152,8 @@ def test_a_workspace_on_an_object_store_is_described_too(tmp_path: Path, s3: Any
     found = by_kind(space)
     assert found["scores"]["state"] == "done" and found["scores"]["bytes"] > 0 and found["scores"]["rows"] == 40
     assert "scores   dsir" in shown(space)
+    (space.root / found["scores"]["folder"] / "manifest.json").unlink()
+    text = shown(space).replace("\n", " ")  # where there are no claims, nobody can say that nobody is at work
+    assert "it cannot be told on an object store" in text and "nobody is at work on a file" not in text
+    with pytest.raises(StorageError, match="There is no bucket 'nowhere-at-all'"):
+        status(Workspace("s3://nowhere-at-all/space"))

@@ -58,7 +58,17 @@ def test_an_endpoint_with_a_password_is_refused(s3: Server, monkeypatch: pytest.
 
 def test_what_a_pattern_finds_is_what_it_finds_in_a_local_folder(s3: Server, tmp_path: Path) -> None:
     folder = tmp_path / "tree"
-    for name in ("a.jsonl", "b.jsonl.zst", "x/a.jsonl", "x/y/a.jsonl", "x/y/b.txt", "z[1]/a.jsonl", "x/y/empty.txt"):
+    for name in (
+        "a.jsonl",
+        "b.jsonl.zst",
+        "x/a.jsonl",
+        "x/y/a.jsonl",
+        "x/y/b.txt",
+        "z[1]/a.jsonl",
+        "x/y/empty.txt",
+        ".a.jsonl",
+        "x/.y/a.jsonl",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"" if "empty" in name else name.encode())
     bucket = s3.make_bucket()
@@ -75,6 +85,8 @@ def test_what_a_pattern_finds_is_what_it_finds_in_a_local_folder(s3: Server, tmp
         "nope/*",
         "**/*",
         "x/a.jsonl",
+        ".*",
+        "x/.y/*",
     ):
         expected = [p for p in glob.glob(f"{folder}/{pattern}", recursive=True) if Path(p).is_file()]
         found = find_glob(location(f"{bucket}/deep/tree/{pattern}"))

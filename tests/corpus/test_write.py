@@ -145,10 +145,27 @@ def test_what_a_killed_write_left_gets_into_no_later_one(tmp_path: Path, corpus:
         half.mkdir()
         (half / "part-00001.parquet").write_text("of another selection")
     mine = tmp_path / f".other.{'0' * 16}-parquet.tmp"
+    of_another = tmp_path / f".chosen.jsonl.{'0' * 16}-jsonl.tmp"  # what goes to chosen.jsonl
     mine.touch()
+    of_another.mkdir()
     assay.write(corpus, selection, to)
     assert sorted(path.name for path in to.iterdir()) == ["_manifest.json", "part-00000.parquet", "part-00002.parquet"]
-    assert sorted(path.name for path in tmp_path.glob(".*")) == [mine.name]
+    assert sorted(path.name for path in tmp_path.glob(".*")) == [of_another.name, mine.name]
+
+
+def test_a_draft_that_another_process_puts_in_its_place_is_no_error(
+    tmp_path: Path, corpus: Corpus, selection: Selection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to, real = tmp_path / "chosen", writing.share_step
+
+    def overtaken(*arguments: Any) -> None:
+        real(*arguments)
+        monkeypatch.undo()
+        assay.write(corpus, selection, to)
+
+    monkeypatch.setattr(writing, "share_step", overtaken)
+    assert assay.write(corpus, selection, to).manifest.counts["kept"] == 50
+    assert sorted(path.name for path in to.iterdir()) == ["_manifest.json", "part-00000.parquet", "part-00002.parquet"]
 
 
 def test_files_put_beside_an_export_are_not_deleted(tmp_path: Path, corpus: Corpus, selection: Selection) -> None:

@@ -23,7 +23,7 @@ from assay.comparison.report import render
 from assay.comparison.result import evaluate, headline, winner
 from assay.comparison.statistics import NUM_REPLICATES
 from assay.corpus.sharing import share_one
-from assay.corpus.write import write_selection
+from assay.corpus.write import check_place, write_selection
 from assay.errors import ArtifactError, InvalidParameterError, check_choice
 from assay.progress import note, step
 
@@ -56,6 +56,8 @@ def compare(
     started = time.perf_counter()
     if out is not None:
         _make_folder(location(out))  # before the work, which would be in vain
+    if recipe.write is not None:
+        check_place(location(recipe.write.to))
     plan = Plan(space)
     stage = plan_stage(plan, recipe)
     evidence = plan.add("train and test", lambda looked_at: gather_evidence(stage(looked_at)))
@@ -102,6 +104,7 @@ def write_arm(
         )
     check_choice("arm", name, [BEST, *recipe.arms])
     write = Write(arm=name, to=folder, format=format or (planned.format if planned else "parquet"))
+    check_place(location(write.to))  # before the work, which would be in vain
     best = compare(replace(recipe, write=None), workspace=workspace).best if name == BEST else None
     plan = Plan(workspace)
     stage = plan_stage(plan, recipe, arms=None if name == BEST else [name])

@@ -1,6 +1,5 @@
 """`assay.select`: a policy, a score and a budget make a selection."""
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from assay.api.exchange import Exchange
 from assay.api.isolating import SCORER_FAILED
 from assay.api.scoring import score
 from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens, check_corpus
-from assay.artifacts.storage import Location
+from assay.artifacts.storage import Location, clear_scratch
 from assay.artifacts.workspace import Draft, Workspace, make_folder
 from assay.corpus.engine import map_parts, map_step
 from assay.errors import InvalidParameterError, check, check_choice, check_integer, did_you_mean
@@ -189,7 +188,7 @@ def choose(question: Question, name: str, workspace: Workspace) -> Selection:
     _check_columns(question)
     draft = selection_draft(question, name, workspace)
     manifest = draft.finished() or draft.or_finished(partial(_make, question, draft))
-    shutil.rmtree(draft.scratch / _WORK, ignore_errors=True)
+    clear_scratch(draft.folder, _WORK)
     return Selection(draft.folder, manifest)
 
 

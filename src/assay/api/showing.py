@@ -17,7 +17,7 @@ from assay.api.dropped import funnel_tables, show_dropped
 from assay.api.duplicates import show_duplicates
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Artifact, Corpus, Export, Run, Scores, Selection, Tokens, human_count
-from assay.artifacts.manifest import Manifest
+from assay.artifacts.manifest import EXPORT_MANIFEST, MANIFEST, Manifest
 from assay.artifacts.storage import Location, location
 from assay.artifacts.workspace import Workspace
 from assay.comparison.costs import HEADINGS, cost_cells, cost_table
@@ -74,12 +74,18 @@ def show(
             return cost_table(content["cost"]["steps"]) if costs else table(content)
         except (ValueError, KeyError, TypeError):
             raise ArtifactError(f"{path} is not a comparison.json of this version of Assay.") from None
-    folder = path if path.is_dir() else workspace.find(thing)
+    folder = _folder(thing, path, workspace)
     manifest = Manifest.load(folder)
     if costs:
         return cost_table(steps_to(manifest, workspace))
     kind = _KINDS.get(manifest.kind)
     return _facts(manifest, folder) if kind is None else describe(kind(folder, manifest))
+
+
+def _folder(thing: str, path: Location, workspace: Workspace) -> Location:
+    """The folder that is meant; one of the user's own, such as pool/, does not hide the artifacts of its name."""
+    is_artifact = any((path / name).exists() for name in (MANIFEST, EXPORT_MANIFEST))
+    return path if is_artifact or ("/" in thing and path.is_dir()) else workspace.find(thing)
 
 
 def describe(artifact: Artifact) -> RenderableType:

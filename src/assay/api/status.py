@@ -15,7 +15,7 @@ from rich.text import Text
 from assay.artifacts.claims import claims_below
 from assay.artifacts.kinds import human_count
 from assay.artifacts.manifest import MANIFEST, Manifest
-from assay.artifacts.remote import RemotePath
+from assay.artifacts.remote import RemotePath, is_address
 from assay.artifacts.storage import Location
 from assay.artifacts.workspace import Workspace, kept_costs, read_draft
 from assay.errors import ArtifactError
@@ -35,6 +35,8 @@ def status(workspace: Workspace) -> dict[str, Any]:
         below 10; only as right as the two hosts' clocks agree), `is_gone` where the process is sure to have ended.
     """
     folders: list[Location] = list(workspace.root.iterdir()) if workspace.root.exists() else []
+    if not folders and isinstance(workspace.root, RemotePath):
+        workspace.root.require_bucket()
     found = [folder for folder in sorted(folders) if "-" in folder.name and folder.name[0] != "." and folder.is_dir()]
     artifacts = [_artifact(folder, workspace) for folder in found]
     return {"workspace": str(workspace.root), "artifacts": artifacts}
@@ -46,9 +48,12 @@ def describe_status(found: Mapping[str, Any]) -> RenderableType:
     if not artifacts:
         return Text(f"Nothing yet in {found['workspace']}.")
     groups: list[RenderableType] = []
+    nobody = "whether somebody is at work on it cannot be told on an object store; if nobody is"
+    if not is_address(found["workspace"]):
+        nobody = "and nobody is at work on a file of it now"
     for state, title in (
         (RUNNING, "Being made"),
-        (HALF_DONE, "Half-done, and nobody is at work on a file of it now: the same command goes on"),
+        (HALF_DONE, f"Half-done, {nobody}: the same command goes on"),
         (DAMAGED, "Damaged: the same command makes it anew"),
     ):
         some = [artifact for artifact in artifacts if artifact["state"] == state]

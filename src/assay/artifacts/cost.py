@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
+_MOST = 1e100  # beyond any amount, NaN and infinity
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -123,6 +124,16 @@ def total(costs: list[dict[str, float]]) -> dict[str, float]:
     """The costs of several processes, or of several artifacts, as one: sums, and the highest peak."""
     keys = dict.fromkeys(key for cost in costs for key in cost)
     return {key: (max if key == "peak_bytes" else sum)(cost.get(key, 0) for cost in costs) for key in keys}
+
+
+def is_cost(found: Any) -> bool:
+    """Whether this is a cost as manifests have it; no checksum tells, for it differs between reruns."""
+    keys = {"wall_seconds", *Cost._fields}
+    return isinstance(found, dict) and keys <= found.keys() and all(map(_is_amount, found.values()))
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
 
 
 def _so_far() -> Cost:

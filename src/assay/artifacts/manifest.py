@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from assay.artifacts.cost import is_cost
 from assay.artifacts.process import is_gone
 from assay.artifacts.remote import is_address
 from assay.artifacts.storage import Location, atomic_path, location, sizes, within
@@ -72,6 +73,8 @@ class Manifest:
             if content.get("checksum", _checksum(content)) != _checksum(content):
                 raise ValueError("its content does not have the checksum that it states")
             sources = frozenset(manifest.parameters.get("folder", ())) if manifest.kind == "corpus" else frozenset()
+            if not is_cost(manifest.cost):
+                raise ValueError("its cost is none")
             for part in manifest.parts:
                 _check_place(part, sources)
         except FileNotFoundError:

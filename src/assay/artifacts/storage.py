@@ -67,11 +67,12 @@ def scratch_for(folder: Location) -> Path:
 
 
 def find_glob(pattern: Location) -> list[Location]:
-    """The files that fit a pattern with `*`, `?`, `[` or `**`, sorted."""
+    """The files that fit a pattern with `*`, `?`, `[` or `**`, sorted; hidden ones only where it has their dot."""
     if isinstance(pattern, Path):
         return sorted(path for path in map(Path, glob.glob(str(pattern), recursive=True)) if path.is_file())
     bucket = RemotePath(f"{pattern.scheme}://{pattern.bucket}")
-    return list(bucket.glob(pattern.key.removeprefix(f"{pattern.bucket}/")))
+    found = bucket.glob(pattern.key.removeprefix(f"{pattern.bucket}/"))
+    return [path for path in found if _num_hidden(path) <= _num_hidden(pattern)]
 
 
 def clear_scratch(folder: Location, name: str) -> None:
@@ -159,6 +160,10 @@ def remove_folder(folder: Location) -> None:
         shutil.rmtree(folder)
     else:
         folder.remove_all()
+
+
+def _num_hidden(path: RemotePath) -> int:
+    return sum(name.startswith(".") for name in path.pure.parts)
 
 
 def _mark(path: RemotePath) -> str:

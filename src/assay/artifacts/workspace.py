@@ -271,9 +271,8 @@ def kept_costs(folder: Location) -> dict[Location, dict[str, float]]:
             try:
                 spent = json.loads(path.read_text(encoding="utf-8"))
             except ValueError:
-                spent = {}
-            is_bill = isinstance(spent, dict) and all(type(value) in (int, float) for value in spent.values())
-            found[path] = spent if is_bill else {}
+                spent = None
+            found[path] = spent if cost.is_cost(spent) else {}
     return found
 
 

@@ -29,7 +29,7 @@ from assay.errors import ArtifactError, check_choice
 
 FORMATS = {"parquet": ".parquet", "jsonl": ".jsonl", "jsonl.zst": ".jsonl.zst"}
 VERSION = 1
-_DRAFT = re.compile(rf"\.[0-9a-f]{{16}}-({'|'.join(map(re.escape, FORMATS))})\.tmp$")
+_DRAFT = re.compile(rf"\.[0-9a-f]{{16}}-({'|'.join(map(re.escape, FORMATS))})\.tmp")
 _ROW_GROUP_ROWS = 16_384
 _UNFINISHED = "_unfinished"  # beside the parts of an export on an object store that is being written
 _PART = re.compile(r"part-\d{5,}\.(parquet|jsonl|jsonl\.zst)")
@@ -52,10 +52,9 @@ def write_selection(corpus: Corpus, selection: Selection, to: Location, format: 
     check_choice("format", format, FORMATS)
     selection.require_made_from(corpus)
     given = to
+    to = check_place(to)
     if isinstance(to, Path):
-        to = to.resolve()  # where a link leads to, so that the link stays
         remove_abandoned(to.parent, to.name)
-    _check_replaceable(to)
     if (done := _written(selection, to, format)) is None:
         if isinstance(to, RemotePath):
             with _overwriting(to, f"selection {selection.fingerprint} as {format}"):
@@ -64,6 +63,21 @@ def write_selection(corpus: Corpus, selection: Selection, to: Location, format: 
             _write_beside(corpus, selection, to, format)
         done = Manifest.load(to)
     return Export(given, done)
+
+
+def check_place(to: Location) -> Location:
+    """The place where an export can be put; where a link leads to, so that the link stays.
+
+    Raises:
+        ArtifactError: the folder holds something else.
+        StorageError: an object store that refuses or cannot be reached, or can only be read from.
+    """
+    if isinstance(to, RemotePath):
+        to.require_writable()
+    else:
+        to = to.resolve()
+    _check_replaceable(to)
+    return to
 
 
 def _write_beside(corpus: Corpus, selection: Selection, to: Path, format: str) -> None:
@@ -76,7 +90,7 @@ def _write_beside(corpus: Corpus, selection: Selection, to: Path, format: str) -
         draft.mkdir(parents=True, exist_ok=True)
         manifest = _fill(corpus, selection, to.name, format, draft)
         share_one(lambda: _install(draft, to, manifest), to, lambda _: not draft.exists())
-    except FileNotFoundError:  # another process may have put the draft in its place
+    except (FileNotFoundError, ArtifactError):  # another process may have put the draft in its place
         if _written(selection, to, format) is None:
             raise
 
@@ -129,14 +143,14 @@ def _install(draft: Path, to: Path, manifest: Manifest) -> None:
         raise
     shutil.rmtree(old, ignore_errors=True)
     for other in to.parent.glob(f".{glob.escape(to.name)}.*-*.tmp"):
-        if _DRAFT.search(other.name) and all(is_gone for *_, is_gone in claims_below(other)):
+        is_ours = _DRAFT.fullmatch(other.name.removeprefix(f".{to.name}"))  # not one of "chosen.2" beside "chosen"
+        if is_ours and all(is_gone for *_, is_gone in claims_below(other)):
             shutil.rmtree(other, ignore_errors=True)
 
 
 @contextmanager
 def _overwriting(to: RemotePath, what: str) -> Iterator[None]:
     """Marks `to` as not finished yet while the block runs, and empties it unless it is `what` that was not finished."""
-    to.require_writable()
     mark, old = to / _UNFINISHED, to.sizes()
     note = f"Not finished: {what}. Write it again, or delete the folder.\n"
     if _UNFINISHED not in old or mark.read_text() != note:
