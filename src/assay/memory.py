@@ -14,6 +14,7 @@ from assay.errors import InvalidParameterError, check
 
 MEMORY = "ASSAY_MEMORY"
 _SHARE = 0.75
+PROCESS_BYTES = 1_000_000_000  # of one with one worker
 _OWN_BYTES = 600_000_000  # libraries and compiled kernels, 0.5 GB, and what is read while nothing is computed
 _WORKER_BYTES = 400_000_000  # measured: docs/scale.md
 _SCALES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -42,9 +43,8 @@ def limit() -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt])b\s*", text.lower())
     if match is None:
         raise InvalidParameterError(f"`memory` (={text!r}) must be a number with a unit. Write for example '4GB'.")
-    least = _OWN_BYTES + _WORKER_BYTES
     wanted = int(float(match[1]) * _SCALES[match[2]])
-    check(wanted >= least, "memory", text, f"at least {least / 1e9:.2g}GB", "Change --memory or ASSAY_MEMORY.")
+    check(wanted >= PROCESS_BYTES, "memory", text, f"at least {PROCESS_BYTES / 1e9:.2g}GB", "Change --memory or ASSAY_MEMORY.")
     return wanted
 
 

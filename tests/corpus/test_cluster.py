@@ -46,8 +46,8 @@ class _StandIn:
     _names = "WorkerCrashedError NodeDiedError OutOfMemoryError ObjectLostError LocalRayletDiedError RayTaskError"
     exceptions = SimpleNamespace(**{name: type(name, (Exception,), {}) for name in _names.split()})
 
-    def __init__(self, run: Callable[[list[int]], float], num_cpus: int = 2):
-        self.run, self.num_cpus = run, num_cpus
+    def __init__(self, run: Callable[[list[int]], float], num_cpus: int = 2, memory: float = 64e9):
+        self.run, self.num_cpus, self.memory = run, num_cpus, memory
         self.tasks: list[list[int]] = []
         self.again: list[int] = []
         self.cancelled = 0
@@ -66,8 +66,9 @@ class _StandIn:
     def get(self, task: int) -> tuple[float, list[tuple[None, int]]]:
         return self.run(self.tasks[task]), [(None, number * number) for number in self.tasks[task]]
 
-    def cluster_resources(self) -> dict[str, float]:
-        return {"CPU": self.num_cpus}
+    def nodes(self) -> list[dict[str, Any]]:
+        own = {"CPU": self.num_cpus, "memory": self.memory}
+        return [{"Alive": True, "Resources": own}, {"Alive": False, "Resources": own}, {"Alive": True, "Resources": {}}]
 
     def put(self, load: Any) -> Any:
         return load
@@ -93,6 +94,16 @@ def test_slow_items_travel_alone_and_quick_ones_together(monkeypatch: pytest.Mon
     assert len(quick.tasks) < 200
     # The last tasks are small, or one worker would have half of the work when the others are done.
     assert sorted(map(len, quick.tasks))[len(quick.tasks) // 2] < 1000
+
+
+def test_no_more_work_at_once_than_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = _StandIn(lambda numbers: 1.0, num_cpus=16, memory=3.5e9)  # three workers of 1 GB, so six tasks at once
+    most, wait = [], ray.wait
+    monkeypatch.setattr(ray, "wait", lambda tasks, **options: most.append(len(tasks)) or wait(tasks, **options))
+    assert mapped(ray, 40, monkeypatch) == [number * number for number in range(40)]
+    assert max(most) == 6
+    with pytest.raises(ClusterError, match="No machine of the cluster has 1 GB of memory"):
+        mapped(_StandIn(lambda numbers: 1.0, memory=0.9e9), 2, monkeypatch)
 
 
 def test_items_of_a_task_that_died_are_done_again_alone(monkeypatch: pytest.MonkeyPatch) -> None:

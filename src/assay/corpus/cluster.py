@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from assay.artifacts.claims import PART, taking_over
 from assay.artifacts.manifest import package_versions
 from assay.errors import AssayError, ClusterError, MissingExtraError
+from assay.memory import PROCESS_BYTES
 from assay.progress import note
 
 MAX_TRIES = 4
@@ -94,7 +95,7 @@ class _Tasks:
 
     def __init__(self, ray: Any, load: Any, items: Sequence[Any]):
         self._ray, self._load, self._items = ray, load, items
-        self._do = ray.remote(_do).options(num_cpus=1, max_retries=0)
+        self._do = ray.remote(_do).options(num_cpus=1, memory=PROCESS_BYTES, max_retries=0)
         self._next = 0
         self._again: deque[int] = deque()
         self._died: set[int] = set()
@@ -192,11 +193,19 @@ class _Tasks:
         )
 
     def _cpus(self) -> int:
-        """Cores of the cluster now, for machines come and go."""
+        """Workers that the cluster's cores and memory allow now, for machines come and go."""
         if time.monotonic() - self._counted > 5:
-            if (num_cpus := int(self._ray.cluster_resources().get("CPU", 0))) == 0:
+            machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+            workers = [(has.get("CPU", 0), has.get("memory", 0) // PROCESS_BYTES) for has in machines]
+            self._num_cpus = sum(int(min(pair)) for pair in workers)
+            if not any(cores for cores, _ in workers):
                 note("the cluster has no worker yet; waiting for one")
-            self._num_cpus, self._counted = num_cpus, time.monotonic()
+            elif self._num_cpus == 0:
+                raise ClusterError(
+                    f"No machine of the cluster has {PROCESS_BYTES / 1e9:g} GB of memory for Ray, which a worker takes. "
+                    "Start one with more: ray start --memory=<bytes>."
+                )
+            self._counted = time.monotonic()
         return self._num_cpus
 
 

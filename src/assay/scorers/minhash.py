@@ -61,7 +61,7 @@ class MinHash(Linking):
     """
 
     name: ClassVar[str] = "minhash"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     record_words: ClassVar[int] = 2  # the hash of a band, and where the document stands
 
     ngrams: int = 5
