@@ -44,7 +44,8 @@ def limit() -> int:
     if match is None:
         raise InvalidParameterError(f"`memory` (={text!r}) must be a number with a unit. Write for example '4GB'.")
     wanted = int(float(match[1]) * _SCALES[match[2]])
-    check(wanted >= PROCESS_BYTES, "memory", text, f"at least {PROCESS_BYTES / 1e9:.2g}GB", "Change --memory or ASSAY_MEMORY.")
+    least = f"at least {PROCESS_BYTES / 1e9:g}GB"
+    check(wanted >= PROCESS_BYTES, "memory", text, least, "Change --memory or ASSAY_MEMORY.")
     return wanted
 
 

@@ -202,7 +202,7 @@ class _Tasks:
                 note("the cluster has no worker yet; waiting for one")
             elif self._num_cpus == 0:
                 raise ClusterError(
-                    f"No machine of the cluster has {PROCESS_BYTES / 1e9:g} GB of memory for Ray, which a worker takes. "
+                    f"No machine of the cluster has {PROCESS_BYTES / 1e9:g} GB of memory for Ray, as a worker needs. "
                     "Start one with more: ray start --memory=<bytes>."
                 )
             self._counted = time.monotonic()
