@@ -380,8 +380,7 @@ def _minhash(folder: Path, num_bytes: int) -> tuple[list[str], float, Callable[[
     """Documents, how many MB they are, and what makes our signatures of them (and band keys and sets, on top)."""
     texts = some_texts(pool_files(folder), num_bytes)
     batch = pa.RecordBatch.from_arrays([pa.array(texts, pa.large_string())], names=["text"])
-    order = np.arange(len(texts), dtype=np.uint64)
-    return texts, sum(len(text.encode()) for text in texts) / 1e6, lambda: MinHash().sketch(batch, order)
+    return texts, sum(len(text.encode()) for text in texts) / 1e6, lambda: MinHash().sketch(batch)
 
 
 def _environment(folder: Path, packages: list[str]) -> Path:
