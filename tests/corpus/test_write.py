@@ -168,17 +168,19 @@ def test_a_draft_that_another_process_puts_in_its_place_is_no_error(
     assert sorted(path.name for path in to.iterdir()) == ["_manifest.json", "part-00000.parquet", "part-00002.parquet"]
 
 
-def test_files_put_beside_an_export_are_not_deleted(tmp_path: Path, corpus: Corpus, selection: Selection) -> None:
+@pytest.mark.parametrize("name", ["notes.txt", ".gitignore"])
+def test_files_put_beside_an_export_are_not_deleted(
+    tmp_path: Path, corpus: Corpus, selection: Selection, name: str
+) -> None:
     to = tmp_path / "chosen"
     assay.write(corpus, selection, to)
-    (to / ".DS_Store").touch()
-    assay.write(corpus, selection, to)
-    (to / "notes.txt").write_text("mine")
-    with pytest.raises(
-        ArtifactError, match="would be replaced, but holds 'notes.txt', which `assay write` did not put"
-    ):
+    for beside in (".DS_Store", ".part-00000.parquet.crc"):
+        (to / beside).touch()
+    assay.write(corpus, selection, to, format="jsonl")
+    (to / name).write_text("mine")
+    with pytest.raises(ArtifactError, match=f"would be replaced, but holds '{name}', which `assay write` did not put"):
         assay.write(corpus, selection, to)
-    assert (to / "notes.txt").read_text() == "mine"
+    assert (to / name).read_text() == "mine"
 
 
 def test_a_link_to_a_folder_stays_a_link(tmp_path: Path, corpus: Corpus, selection: Selection) -> None:

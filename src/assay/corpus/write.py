@@ -33,6 +33,7 @@ _DRAFT = re.compile(rf"\.[0-9a-f]{{16}}-({'|'.join(map(re.escape, FORMATS))})\.t
 _ROW_GROUP_ROWS = 16_384
 _UNFINISHED = "_unfinished"  # beside the parts of an export on an object store that is being written
 _PART = re.compile(r"part-\d{5,}\.(parquet|jsonl|jsonl\.zst)")
+_BESIDE = re.compile(r"\.DS_Store|\.(part-|_manifest).*")  # what file managers and engines leave beside our files
 _encoder = msgspec.json.Encoder(enc_hook=str)  # NaN, which JSON does not know, becomes null
 
 
@@ -241,7 +242,7 @@ def _check_replaceable(to: Location) -> None:
         raise ArtifactError(
             f"{to} is not empty and was not written by `assay write`. Choose another folder, or empty it."
         )
-    foreign = {name for name in names if not name.startswith(".")} - {
+    foreign = {name for name in names if not _BESIDE.fullmatch(name)} - {
         EXPORT_MANIFEST,
         *(part["file"] for part in manifest.parts),
     }
