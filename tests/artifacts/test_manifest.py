@@ -60,6 +60,15 @@ def test_who_starts_when_another_has_just_finished_leaves_nothing_in_the_artifac
     assert sorted(path.name for path in first.folder.iterdir()) == before
 
 
+def test_what_a_process_killed_after_its_manifest_left_is_cleared_up(workspace: Workspace) -> None:
+    draft = finished(workspace)
+    before = sorted(path.name for path in draft.folder.iterdir())
+    (draft.folder / "draft.json").write_text('{"name": "pool", "inputs": {}}')
+    (draft.folder / "cost-ab-1-2.json").write_text("{}")
+    assert workspace.open_draft("corpus", "pool", 1, {}, {}).finished() is not None
+    assert sorted(path.name for path in draft.folder.iterdir()) == before
+
+
 def test_a_damaged_artifact_is_named_and_made_anew(workspace: Workspace) -> None:
     draft = finished(workspace)
     (draft.folder / "part-00000.parquet").write_bytes(b"123")

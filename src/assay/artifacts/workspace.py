@@ -4,7 +4,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -178,6 +178,8 @@ class Draft:
             if (manifest.kind, manifest.fingerprint) == (self.kind, self.fingerprint):
                 if self.fingerprint not in self._workspace.made:
                     self._workspace.found.add(self.fingerprint)
+                if isinstance(self.folder, Path) and (self.folder / _DRAFT).exists():
+                    self._sweep(kept_costs(self.folder))  # who finished was killed before it did
                 return manifest
         except ArtifactError as error:
             if isinstance(self.folder, Path) and self.folder.is_symlink():
@@ -254,10 +256,14 @@ class Draft:
         )
         manifest.save(self.folder)
         self._workspace.made.add(self.fingerprint)
-        sweep_claims(self.folder)
-        for path in (self.folder / _DRAFT, *kept):
-            path.unlink(missing_ok=True)
+        self._sweep(kept)
         return manifest
+
+    def _sweep(self, costs: Iterable[Location]) -> None:
+        """Removes what only an unfinished artifact needs."""
+        sweep_claims(self.folder)
+        for path in (*costs, self.folder / _DRAFT):
+            path.unlink(missing_ok=True)
 
 
 def kept_costs(folder: Location) -> dict[Location, dict[str, float]]:
