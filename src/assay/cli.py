@@ -46,9 +46,14 @@ WorkspacePath = Annotated[
 ]
 
 
-def _use_runner(runner: str | None) -> None:
-    if runner is not None:
-        os.environ["ASSAY_RUNNER"] = runner
+def _kept_as(variable: str) -> Callable[[str | None], None]:
+    """A callback that leaves an option's value in the environment, where this process and its workers look for it."""
+
+    def keep(value: str | None) -> None:
+        if value is not None:
+            os.environ[variable] = value
+
+    return keep
 
 
 Runner = Annotated[
@@ -56,7 +61,7 @@ Runner = Annotated[
     typer.Option(
         "--runner",
         help="Where the work is done: native (this machine), ray or ray://host:port (a cluster).",
-        callback=_use_runner,
+        callback=_kept_as("ASSAY_RUNNER"),
         show_default=False,
     ),
 ]
@@ -83,17 +88,12 @@ Part = Annotated[
 ]
 
 
-def _use_memory(memory: str | None) -> None:
-    if memory is not None:
-        os.environ["ASSAY_MEMORY"] = memory
-
-
 Memory = Annotated[
     str | None,
     typer.Option(
         "--memory",
         help="Memory to work in, e.g. 4GB (default: 3/4 of what machine and container have).",
-        callback=_use_memory,
+        callback=_kept_as("ASSAY_MEMORY"),
         show_default=False,
     ),
 ]
