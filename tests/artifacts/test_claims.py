@@ -8,11 +8,12 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from assay.artifacts import claims
-from assay.artifacts.claims import Owner, Watch, claim_of, claimed, own_first, parse_part, read_claim
+from assay.artifacts.claims import Owner, Watch, claim_of, claimed, claims_below, own_first, parse_part, read_claim
 from assay.artifacts.process import is_gone, own_name
 from assay.errors import InvalidParameterError
 from tests.conftest import ended_process
@@ -196,6 +197,23 @@ def test_every_process_goes_through_everything_and_their_own_parts_make_the_whol
         assert sorted(order) == list(range(count))
         own += order[: count * part // of - count * (part - 1) // of]
     assert own == list(range(count))
+
+
+def test_claims_are_listed_while_others_remove_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+    scandir = os.scandir
+
+    def vanish(path: str) -> Any:
+        if Path(path) in folders[:1]:
+            os.rmdir(path)  # what another process does between our seeing the folder and looking into it
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", vanish)
+    with claimed(folders[1] / "part"):
+        assert [path for path, *_ in claims_below(tmp_path)] == [folders[1] / "part"]
+    assert not folders[0].exists()
 
 
 def test_others_are_helped_from_their_ends(monkeypatch: pytest.MonkeyPatch) -> None:

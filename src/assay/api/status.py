@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from assay.artifacts.claims import claims_below
+from assay.artifacts.claims import claims_below, paths_below
 from assay.artifacts.kinds import human_count
 from assay.artifacts.manifest import MANIFEST, Manifest
 from assay.artifacts.remote import RemotePath, is_address
@@ -131,7 +131,7 @@ def _size(folder: Location) -> int:
     if isinstance(folder, RemotePath):
         return sum(folder.sizes().values())
     sizes = 0
-    for path in folder.rglob("*"):
+    for path in paths_below(folder):
         try:
             sizes += path.stat().st_size
         except FileNotFoundError:  # a temporary file has become what it stands for

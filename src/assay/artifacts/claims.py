@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from pathlib import Path
 
 from assay.artifacts.process import is_gone, own_name
@@ -126,12 +127,22 @@ def claims_below(folder: Location) -> Iterator[tuple[Path, Owner, float, bool]]:
     """All claims in a folder and its folders: the file, its owner, when the claim was last written, owner is gone."""
     if isinstance(folder, RemotePath):
         return
-    for claim in sorted(folder.rglob(f".*{SUFFIX}")):
+    for claim in sorted(path for path in paths_below(folder) if fnmatch(path.name, f".*{SUFFIX}")):
         path = claim.with_name(claim.name[1 : -len(SUFFIX)])
         owner = read_claim(path)
         with suppress(FileNotFoundError):  # given up while we look
             if owner is not None:
                 yield path, owner, claim.stat().st_mtime, _is_gone(path, owner)
+
+
+def paths_below(folder: Path) -> Iterator[Path]:
+    """All files and folders in a folder and its folders.
+
+    Unlike `Path.rglob` it goes on where another process removes a folder while we look.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            yield Path(place, name)
 
 
 class Watch:
@@ -273,7 +284,7 @@ def _beat() -> None:
 
 def _remove_leavings(folder: Path, owner: Owner) -> None:
     """Deletes the temporary files of an owner that is gone: on another host nobody can tell that they are abandoned."""
-    for path in (p for place in (folder, *folder.glob("*/")) for p in place.glob(f".*.{owner.process}.tmp")):
+    for path in [path for path in paths_below(folder) if fnmatch(path.name, f".*.{owner.process}.tmp")]:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
