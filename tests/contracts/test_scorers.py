@@ -1,15 +1,18 @@
 """The contract that every scorer in the table meets; a new scorer is found without anyone writing a test."""
 
 import pickle
+from dataclasses import replace
 from functools import reduce
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from assay.api.recipe import named_scorer
 from assay.errors import AssayError, NotFittedError
-from assay.scorers import SCORERS, Scorer, State
+from assay.scorers import Scorer, State
 from tests.conftest import make_documents, words
+from tests.contracts.examples import EXAMPLES, Example
 
 TARGETS = ("one", "two")
 TEXTS = [
@@ -31,10 +34,18 @@ def batch(texts: list[str | None], type: pa.DataType | None = None) -> pa.Record
     return pa.RecordBatch.from_arrays([ids, pa.array(texts, type or pa.string())], names=["id", "text"])
 
 
-def fit(scorer: Scorer, pool: list[pa.RecordBatch], targets: dict[str, list[pa.RecordBatch]]) -> State:
+def fit(
+    scorer: Scorer,
+    pool: list[pa.RecordBatch],
+    targets: dict[str, list[pa.RecordBatch]],
+    documents: dict[str, list[pa.RecordBatch]],
+) -> State:
     sketches = {name: reduce(scorer.merge, map(scorer.sketch_target, batches)) for name, batches in targets.items()}
+    for name, batches in documents.items():
+        sketches[name] = reduce(scorer.merge, (scorer.sketch_documents(name, b) for b in batches))
     prepared = scorer.prepare(sketches)
-    sketch = reduce(scorer.merge, (scorer.sketch_pool(b, prepared) for b in pool)) if scorer.reads_pool else {}
+    known = {**prepared, "num_documents": np.array([sum(map(len, pool))])}
+    sketch = reduce(scorer.merge, (scorer.sketch_pool(b, known) for b in pool)) if scorer.reads_pool else {}
     return scorer.finish(prepared, sketch)
 
 
@@ -47,14 +58,20 @@ def target_batches(scorer: Scorer) -> dict[str, list[pa.RecordBatch]]:
     }
 
 
-@pytest.fixture(params=[name for name, kind in SCORERS.items() if issubclass(kind, Scorer)], scope="module")
-def scorer(request: pytest.FixtureRequest) -> Scorer:
-    return SCORERS[request.param]()
+@pytest.fixture(params=EXAMPLES, scope="module")
+def example(request: pytest.FixtureRequest) -> Example:
+    return EXAMPLES[request.param]
 
 
 @pytest.fixture(scope="module")
-def state(scorer: Scorer) -> State:
-    return fit(scorer, [batch(TEXTS)], target_batches(scorer))
+def scorer(example: Example) -> Scorer:
+    return example.scorer
+
+
+@pytest.fixture(scope="module")
+def state(example: Example) -> State:
+    documents = {name: [rows] for name, rows in example.documents.items()}
+    return fit(example.scorer, [batch(TEXTS)], target_batches(example.scorer), documents)
 
 
 def names(scorer: Scorer) -> list[str]:
@@ -97,10 +114,11 @@ def test_score_does_not_depend_on_how_batches_are_cut(scorer: Scorer, state: Sta
         assert_same([pa.concat_arrays(column) for column in zip(*pieces, strict=True)], scorer.score(whole, state))
 
 
-def test_fit_does_not_depend_on_how_batches_are_cut_or_ordered(scorer: Scorer, state: State) -> None:
+def test_fit_does_not_depend_on_how_batches_are_cut_or_ordered(example: Example, scorer: Scorer, state: State) -> None:
     whole = batch(TEXTS)
     cut = {name: [b.slice(3), b.slice(0, 3)] for name, (b,) in target_batches(scorer).items()}
-    other = fit(scorer, [whole.slice(9), whole.slice(0, 9)], cut)
+    documents = {name: [b.slice(3), b.slice(0, 3)] for name, b in example.documents.items()}
+    other = fit(scorer, [whole.slice(9), whole.slice(0, 9)], cut, documents)
     assert other.keys() == state.keys()
     for key in state:
         np.testing.assert_array_equal(other[key], state[key])
@@ -137,21 +155,21 @@ def test_scorer_and_state_survive_pickling(scorer: Scorer, state: State) -> None
 
 
 def test_score_before_fit_is_refused(scorer: Scorer) -> None:
-    if not scorer.needs_target and not scorer.reads_pool:
+    if not scorer.needs_target and not scorer.reads_pool and not scorer.document_sets():
         pytest.skip(f"{scorer.name} has nothing to fit")
     with pytest.raises(NotFittedError, match="has not been fitted"):
         scorer.score(batch(TEXTS), {})
 
 
 def test_parameters_round_trip_and_are_checked_when_built(scorer: Scorer) -> None:
-    assert type(scorer)(**scorer.parameters()) == scorer
+    assert named_scorer("score", {scorer.name: scorer.parameters()}) == scorer
     with pytest.raises(TypeError):
         type(scorer)(no_such_parameter=1)
     for name, value in scorer.parameters().items():
         if isinstance(value, int | float):
             for bad in (-1, "many", None):
                 with pytest.raises(AssayError, match=f"`{name}` "):
-                    type(scorer)(**{name: bad})
+                    replace(scorer, **{name: bad})
     with pytest.raises(AttributeError):
         scorer.name = "other"  # type: ignore[misc]
 

@@ -1,7 +1,7 @@
 """Building artifacts part by part: what is there is kept, what is missing is made, the manifest comes last."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from assay.artifacts.kinds import footer_hash
+from assay.artifacts.kinds import LOWER_IS_BETTER, footer_hash
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import Location, atomic_path, open_arrow, open_parquet, sizes
 from assay.artifacts.workspace import Draft
 from assay.corpus.engine import map_parts
 from assay.corpus.sharing import share_step
+from assay.scorers import Column
 
 _FIGURES = b"assay"
 _PARQUET, _ARROW = ".parquet", ".arrow"
@@ -95,3 +96,9 @@ def _footer(path: Location) -> tuple[pa.Schema, int]:
     with open_arrow(path) as source:
         reader = pa.ipc.open_file(source)
         return reader.schema, sum(reader.get_batch(k).num_rows for k in range(reader.num_record_batches))
+
+
+def lower_is_better(columns: Iterable[Column]) -> dict[str, list[str]]:
+    """Which columns are better when they are lower, as scores say it in their manifest."""
+    names = [column.name for column in columns if column.higher_is_better is False]
+    return {LOWER_IS_BETTER: names} if names else {}

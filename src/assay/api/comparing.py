@@ -293,7 +293,7 @@ def _parameters(recipe: Recipe) -> dict[str, Any]:
         "overlap": {**recipe.overlap.scorer().parameters(), "max_share": recipe.overlap.max_share},
         "arms": {
             name: {
-                "scorer": arm.scorer and {"name": arm.scorer.name, **arm.scorer.parameters()},
+                "scorer": arm.scorer and {"name": arm.scorer.name, **arm.scorer.question()},
                 "by": arm.by,
                 "select": arm.select.parameters(),
                 "where": arm.where,

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from assay.api.build import build_parts, part_bytes
+from assay.api.build import build_parts, lower_is_better, part_bytes
 from assay.api.components import components_in, edges_from, find_components
 from assay.api.exchange import Exchange, cut_off
 from assay.api.isolating import PART, SCORER_FAILED, Quarantine, conclude, known_rows, without_text
@@ -65,7 +65,8 @@ def _run(draft: Draft, corpus: Corpus, method: Grouping, max_failed_share: float
     make_folder(work)
     if (done := draft.finished()) is not None:  # by another process, which has cleared up before we made the folder
         return done
-    schema = pa.schema([(column.name, column.type) for column in method.columns(())])
+    columns = method.columns(())
+    schema = pa.schema([(column.name, column.type) for column in columns])
     amounts = part_bytes(corpus.manifest.parts)
     if isinstance(method, Matching):
         make = _matched(draft, corpus, method, work, amounts)
@@ -85,7 +86,7 @@ def _run(draft: Draft, corpus: Corpus, method: Grouping, max_failed_share: float
             "failed": failed,
             "nulls": {name: sum(f["nulls"][name] for f in figures) for name in schema.names},
         },
-        summary=summary,
+        summary=summary | lower_is_better(columns),
     )
 
 

@@ -1,6 +1,5 @@
 """A recipe: pool, target, budget and arms in YAML, read straight into the dataclasses that do the work."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from assay.api.yamlfile import parse, problem, read_yaml
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import location
@@ -20,7 +20,6 @@ from assay.errors import (
     check_number,
     check_text,
     did_you_mean,
-    shown,
 )
 from assay.proxy.ngram import PROXIES, NGram
 from assay.refiners import REFINERS, Refiner
@@ -32,9 +31,6 @@ from assay.selection.presets import PRESETS, changed
 
 RANDOM = "random"
 BEST = "best"
-_MAX_YAML_CHARACTERS = 1_000_000
-_MAX_YAML_NODES = 100_000
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _RULES = list(dict.fromkeys(rule for rules in PRESETS.values() for rule in rules))
 
 
@@ -90,7 +86,7 @@ class Arm:
     scorer: the scorer whose columns `by` and `where` mean, or None where they need none or a default one.
     by: the score to go by, an expression; None for a policy that needs none.
     select: the policy. where: documents to choose from. max_repeats: how often one may be taken.
-    heuristics: the scorer of the rules' columns where `by` and `where` read them.
+    others: scorers with parameters, for columns that are read and are not of `scorer`; the rest is taken as it is.
     """
 
     scorer: Method | None = None
@@ -98,7 +94,7 @@ class Arm:
     select: Policy = field(default_factory=Uniform)
     where: str | None = None
     max_repeats: int = 1
-    heuristics: Heuristics = field(default_factory=Heuristics)
+    others: tuple[Method, ...] = ()
 
     def columns(self) -> frozenset[str]:
         """Every column that the arm reads."""
@@ -119,7 +115,8 @@ class Arm:
         own = [] if self.scorer is None else [self.scorer]
         prefixes = {column.split(".")[0] for column in self.columns() if "." in column}
         names = {PREFIXES[prefix] for prefix in prefixes if prefix in PREFIXES} - {scorer.name for scorer in own}
-        return own + [self.heuristics if name == Heuristics.name else SCORERS[name]() for name in sorted(names)]
+        known = {scorer.name: scorer for scorer in self.others}
+        return own + [known[name] if name in known else SCORERS[name]() for name in sorted(names)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +179,7 @@ class Calibration:
             InvalidParameterError: no such file, not YAML, an unknown key or rule, or a value that is no number.
         """
         file = Path(path)
-        content = _read_yaml(file, f"There is no calibration {file}. `assay.calibrate(...).save(...)` writes one.")
+        content = read_yaml(file, f"There is no calibration {file}. `assay.calibrate(...).save(...)` writes one.")
         found: Calibration = _build(cls, content, str(file))
         return found
 
@@ -232,6 +229,7 @@ class Recipe:
     proxy: what is trained on each choice. overlap: the guard. write: what to write at the end, or None.
     benchmarks: sets of test items, for `contamination.` columns; see `assay.benchmarks`.
     calibration: stop words and thresholds that replace the English ones in every arm; see `assay.calibrate`.
+    scorers: parameters for scorers whose columns arms read in `where`, `by` or policies without naming the scorer.
     """
 
     pool: Source
@@ -245,6 +243,7 @@ class Recipe:
     write: Write | None = None
     benchmarks: Benchmarks | None = None
     calibration: Calibration | None = None
+    scorers: tuple[Method, ...] = ()
 
     def __post_init__(self) -> None:
         check_integer("seeds", self.seeds, 2, 1000)
@@ -284,12 +283,12 @@ class Recipe:
             InvalidParameterError: not YAML, an unknown key, or a value that breaks its rule.
         """
         file = Path(path)
-        content = _read_yaml(file, f"There is no recipe {file}. `assay init` writes one to start from.")
+        content = read_yaml(file, f"There is no recipe {file}. `assay init` writes one to start from.")
         for key, value in (changes or {}).items():
             try:
-                _set(content, key, _parse(value))
+                _set(content, key, parse(value))
             except yaml.YAMLError as error:
-                raise InvalidParameterError(f"`--set` ({key}={value}) is not YAML: {_problem(error)}") from None
+                raise InvalidParameterError(f"`--set` ({key}={value}) is not YAML: {problem(error)}") from None
         return cls.from_dict(content, file.parent)
 
     @classmethod
@@ -310,7 +309,12 @@ class Recipe:
             values["benchmarks"] = _source(Benchmarks, values["benchmarks"], "benchmarks", folder)
             check(not isinstance(values["benchmarks"].read, Corpus), "benchmarks", content["benchmarks"], "files")
         values["budget"] = Budget.parse(values["budget"])
-        arms = {str(name): _arm(arm, f"arms.{name}") for name, arm in _mapping("arms", values["arms"]).items()}
+        arms = {str(name): _arm(arm, f"arms.{name}", folder) for name, arm in _mapping("arms", values["arms"]).items()}
+        scorers = _mapping("scorers", values.pop("scorers", None) or {})
+        values["scorers"] = tuple(
+            rooted_scorer(named_scorer("scorers", {name: scorers[name]}), "scorers", folder) for name in scorers
+        )
+        arms = {n: arm if n == RANDOM else _with_others(arm, values["scorers"]) for n, arm in arms.items()}
         if values.get("calibration") is not None:
             values["calibration"] = _calibration(values["calibration"], folder)
             arms = {n: arm if n == RANDOM else _calibrated(arm, values["calibration"]) for n, arm in arms.items()}
@@ -325,12 +329,13 @@ class Recipe:
         return cls(**values)
 
 
-def _arm(content: Any, where: str) -> Arm:
+def _arm(content: Any, where: str, folder: Path | None) -> Arm:
     if isinstance(content, Arm):
         return content
     values = dict(_mapping(where, content if content is not None else {}))
     _check_keys(where, values, {"score", "select", "where", "max_repeats"})
     scorer, by = _score(values.get("score"), f"{where}.score")
+    scorer = scorer and rooted_scorer(scorer, f"{where}.score", folder)
     policy = _policy(values.get("select", "uniform" if by is None else "top"), f"{where}.select")
     check_integer(f"{where}.max_repeats", values.get("max_repeats", 1), 1)
     if values.get("where") is not None:
@@ -362,7 +367,15 @@ def _calibrated(arm: Arm, calibration: Calibration) -> Arm:
     """The arm with the calibration's thresholds and stop words, but for those that the arm itself gives."""
     by, where = (text and changed(text, calibration.thresholds) for text in (arm.by, arm.where))
     scorer = calibration.scorer() if arm.scorer == Heuristics() else arm.scorer
-    return replace(arm, scorer=scorer, by=by, where=where, heuristics=calibration.scorer())
+    others = arm.others if any(s.name == Heuristics.name for s in arm.others) else (*arm.others, calibration.scorer())
+    return replace(arm, scorer=scorer, by=by, where=where, others=others)
+
+
+def _with_others(arm: Arm, others: tuple[Method, ...]) -> Arm:
+    """The arm with parameters for scorers that it names without any."""
+    found = [other for other in others if arm.scorer is not None and other.name == arm.scorer.name]
+    is_bare = bool(found) and arm.scorer is not None and arm.scorer.is_bare()
+    return replace(arm, scorer=found[0] if is_bare else arm.scorer, others=(*arm.others, *others))
 
 
 def _score(content: Any, where: str) -> tuple[Method | None, str | None]:
@@ -378,8 +391,46 @@ def _score(content: Any, where: str) -> tuple[Method | None, str | None]:
     by = values.pop("by", None)
     if by is not None:
         check_text(f"{where}.by", by)
-    scorer = _named(where, values, SCORERS)
+    scorer = named_scorer(where, values)
     return scorer, by or _first_column(scorer)
+
+
+def named_scorer(where: str, content: Any) -> Method:
+    """A scorer from "name" or {name: {parameters}}, in which parameters may be scorers again.
+
+    Raises:
+        InvalidParameterError: unknown name or parameter; the message starts with `where`.
+    """
+    if isinstance(content, Method):
+        return content
+    if isinstance(content, Mapping) and len(content) == 1:
+        name, parameters = next(iter(content.items()))
+        if name in SCORERS and isinstance(parameters, Mapping):
+            inner = [key for key in SCORERS[name].nested if parameters.get(key) is not None]
+            built = {key: named_scorer(f"{where}.{name}.{key}", parameters[key]) for key in inner}
+            content = {name: {**parameters, **built}}
+    scorer: Method = _named(where, content, SCORERS)
+    return scorer
+
+
+def rooted_scorer(scorer: Method, where: str, folder: Path | None) -> Method:
+    """The scorer with the paths in its parameters taken from `folder`."""
+    changed: dict[str, Any] = {}
+    for name in (*scorer.documents, *scorer.files):
+        if (given := getattr(scorer, name)) is not None and not isinstance(given, Corpus):
+            changed[name] = _rooted_paths(given, f"{where}.{name}", folder)
+    for name in scorer.nested:
+        if (inner := getattr(scorer, name)) is not None:
+            changed[name] = rooted_scorer(inner, f"{where}.{name}", folder)
+    return replace(scorer, **changed) if changed else scorer  # type: ignore[type-var]
+
+
+def _rooted_paths(given: Any, where: str, folder: Path | None) -> Any:
+    if isinstance(given, Mapping):
+        return {**given, "read": _rooted_paths(given.get("read"), where, folder)}
+    listed = given if isinstance(given, list | tuple) else [given]
+    check(all(isinstance(path, str) for path in listed), where, given, "a path, or {read: path, text: column}")
+    return [_path(path, folder) for path in listed] if isinstance(given, list | tuple) else _path(given, folder)
 
 
 def _first_column(scorer: Method) -> str:
@@ -459,79 +510,6 @@ def _rooted(source: Any, where: str, folder: Path | None) -> Any:
 def _path(text: str, folder: Path | None) -> str:
     path = location(text)
     return str(path if isinstance(path, RemotePath) or path.is_absolute() or folder is None else folder / path)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without two surprises: a key that stands twice is an error, and 1e-3 is a number as in YAML 1.2."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """As the base class, duplicate keys refused, also those that differ only in their quotes."""
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def _parse(text: str) -> Any:
-    """The content of some YAML.
-
-    Raises:
-        YAMLError: it is not YAML, or more than a recipe can be: too long, too deep, or too large when aliases are
-            followed ("billion laughs").
-    """
-    if len(text) > _MAX_YAML_CHARACTERS:
-        raise yaml.YAMLError(f"it is longer than {_MAX_YAML_CHARACTERS:,} characters")
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        if _num_nodes(node, {}) > _MAX_YAML_NODES:
-            raise yaml.YAMLError(f"it stands for more than {_MAX_YAML_NODES:,} values, its aliases followed")
-        return loader.construct_document(node)
-    except RecursionError:
-        raise yaml.YAMLError("it is nested too deep") from None
-    except (ValueError, OverflowError) as error:
-        raise yaml.YAMLError(str(error)) from None
-    finally:
-        loader.dispose()
-
-
-def _num_nodes(node: Any, known: dict[int, float]) -> float:
-    """How many values a node stands for, every alias counted in full; infinitely many where it is part of itself."""
-    if id(node) not in known:
-        known[id(node)] = float("inf")
-        children = node.value if not isinstance(node, yaml.ScalarNode) else ()
-        if isinstance(node, yaml.MappingNode):
-            children = [child for pair in node.value for child in pair]
-        elif isinstance(node, yaml.ScalarNode) and ("\0" in node.value or _SURROGATE.search(node.value)):
-            raise yaml.YAMLError(f"line {node.start_mark.line + 1} has a character that no text has")
-        known[id(node)] = 1 + sum(_num_nodes(child, known) for child in children)
-    return known[id(node)]
-
-
-def _problem(error: Exception) -> str:
-    """What is wrong with YAML, and where, without the line itself: it may hold a secret."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"{error.problem} (line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1})"
-    return " ".join(str(error).split())
-
-
-def _read_yaml(file: Path, missing: str) -> Any:
-    try:
-        return _parse(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InvalidParameterError(missing) from None
-    except OSError as error:
-        raise InvalidParameterError(f"{shown(str(file))} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidParameterError(f"{file} is not YAML: {_problem(error)}") from None
 
 
 def _mapping(where: str, content: Any) -> Mapping[str, Any]:

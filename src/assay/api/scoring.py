@@ -5,28 +5,32 @@ import os
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial, reduce
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from assay.api.build import build_parts, part_bytes
+from assay.api.build import build_parts, lower_is_better, part_bytes
 from assay.api.grouping import WORK, clear_work, run_grouping
 from assay.api.isolating import FIT, PART, SCORER_FAILED, Quarantine, conclude, in_short, known_rows, to_blame
+from assay.artifacts.fingerprint import fingerprint
 from assay.artifacts.kinds import Corpus, Scores, check_corpus
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.storage import Location, atomic_path, open_bytes
 from assay.artifacts.workspace import Draft, Workspace, make_folder
 from assay.corpus.engine import map_step
 from assay.corpus.failures import check_failed_share
+from assay.corpus.read import read_corpus
 from assay.corpus.sharing import share_step
-from assay.errors import AssayError, InputError, InvalidParameterError, check, check_choice, check_number
+from assay.errors import AssayError, InputError, InvalidParameterError, check, check_choice, check_number, check_text
 from assay.scorers import SCORERS, Grouping, Method, Scorer, State
 
 _STATE = "state.npz"
+_READ_SETTINGS = ("text", "id", "format", "extract", "max_failed_share")  # of `assay.read`
 _MAX_SKETCHES = 256  # files between the parts of the pool and the fitted state: as large as the state, and not more
 
 
@@ -57,16 +61,20 @@ def score(
         check_choice("scorer", scorer, SCORERS)
         scorer = SCORERS[scorer]()
     check(isinstance(scorer, Method), "scorer", scorer, "a scorer such as DSIR(), or the name of one")
+    space = Workspace(workspace)
     targets = _targets(scorer, target)
+    document_sets = open_document_sets(scorer, space)
     inputs = {"corpus": corpus.fingerprint} | {f"target.{name}": t.fingerprint for name, t in targets.items()}
-    draft = Workspace(workspace).open_draft("scores", scorer.name, scorer.version, scorer.parameters(), inputs)
+    inputs |= {f"documents.{name}": documents.fingerprint for name, documents in document_sets.items()}
+    inputs |= {f"file.{name}": _path_fingerprint(name, path, space) for name, path in scorer.paths().items()}
+    draft = space.open_draft("scores", scorer.name, scorer.version, scorer.question(), inputs)
     manifest = draft.finished()
     if manifest is None:
         if isinstance(scorer, Grouping):
             manifest = run_grouping(draft, corpus, scorer, max_failed_share)
         else:
             assert isinstance(scorer, Scorer)
-            make = partial(_run_scorer, draft, corpus, scorer, targets, max_failed_share)
+            make = partial(_run_scorer, draft, corpus, scorer, targets, document_sets, max_failed_share)
             manifest = draft.or_finished(make)
     clear_work(draft)
     failed = Counter(manifest.counts.get("failed", {}))
@@ -75,10 +83,15 @@ def score(
 
 
 def _run_scorer(
-    draft: Draft, corpus: Corpus, scorer: Scorer, targets: Mapping[str, Corpus], max_failed_share: float
+    draft: Draft,
+    corpus: Corpus,
+    scorer: Scorer,
+    targets: Mapping[str, Corpus],
+    document_sets: Mapping[str, Corpus],
+    max_failed_share: float,
 ) -> Manifest:
     draft.start()
-    state = _fitted(draft, scorer, corpus, targets)
+    state = _fitted(draft, scorer, corpus, targets, document_sets)
     columns = scorer.columns(tuple(targets))
     entries, figures, schema = build_parts(
         draft,
@@ -97,7 +110,7 @@ def _run_scorer(
             "failed": failed,
             "nulls": {c.name: sum(f["nulls"][c.name] for f in figures) for c in columns},
         },
-        summary=scorer.summary(total),
+        summary=scorer.summary(total) | lower_is_better(columns),
     )
 
 
@@ -115,9 +128,46 @@ def _targets(scorer: Method, target: Corpus | Mapping[str, Corpus] | None) -> di
     return targets
 
 
-def _fitted(draft: Draft, scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus]) -> State:
+def open_document_sets(scorer: Method, workspace: Workspace) -> dict[str, Corpus]:
+    """What the scorer learns from, read.
+
+    Raises:
+        InvalidParameterError: a parameter is not a path, paths, a mapping for `assay.read` or a corpus.
+        InputError: what it names cannot be read.
+    """
+    opened = {}
+    for name, given in scorer.document_sets().items():
+        if isinstance(given, Corpus):
+            opened[name] = given
+            continue
+        settings = dict(given) if isinstance(given, Mapping) else {"read": given}
+        for key in settings:
+            check_choice(name, key, ["read", *_READ_SETTINGS])
+        check("read" in settings, name, given, "a path, or a mapping with `read: path`")
+        opened[name] = read_corpus(settings.pop("read"), **settings, name=name, workspace=workspace)
+    return opened
+
+
+def _path_fingerprint(name: str, path: Any, workspace: Workspace) -> str:
+    """Of the content of a file, or of all files of a folder with their names.
+
+    Raises:
+        InvalidParameterError: there is nothing at the path.
+    """
+    check_text(name, path)
+    place = Path(path)
+    files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file())
+    if not files:
+        raise InvalidParameterError(f"`{name}` (={path}) must be a file or a folder with files; there is none.")
+    names = [str(file.relative_to(place)) for file in files]
+    return fingerprint("files", 1, {}, dict(zip(names, workspace.file_fingerprints(files), strict=True)))
+
+
+def _fitted(
+    draft: Draft, scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus], document_sets: Mapping[str, Corpus]
+) -> State:
     """The fitted state, from its file when an earlier run got that far."""
-    if not scorer.needs_target and not scorer.reads_pool:
+    if not scorer.needs_target and not scorer.reads_pool and not document_sets:
         return {}
     path = draft.folder / _STATE
     stored = _stored(path)
@@ -127,11 +177,28 @@ def _fitted(draft: Draft, scorer: Scorer, corpus: Corpus, targets: Mapping[str, 
     for name, target in targets.items():
         sketch, amounts = partial(_sketch_target, scorer, target), part_bytes(target.manifest.parts)
         found = map_step(draft, f"fit {scorer.name} to {name}", sketch, range(len(amounts)), amounts, "bytes")
-        sketches[name] = reduce(scorer.merge, found)
+        sketches[name] = merged(scorer.merge, found)
+    for name, documents in document_sets.items():
+        if name in sketches:
+            raise InvalidParameterError(f"Scorer {scorer.name!r} has a parameter {name!r}. Rename that target.")
+        sketch, amounts = partial(_sketch_documents, scorer, documents, name), part_bytes(documents.manifest.parts)
+        found = map_step(draft, f"fit {scorer.name} to {name}", sketch, range(len(amounts)), amounts, "bytes")
+        sketches[name] = merged(scorer.merge, found)
     prepared = scorer.prepare(sketches)
     state = scorer.finish(prepared, _pool_sketch(draft, scorer, prepared, corpus) if scorer.reads_pool else {})
     _save(path, state)
     return state
+
+
+def merged(merge: Callable[[State, State], State], states: Iterable[State]) -> State:
+    """All states as one, merged two by two: one after the other, a growing sum would be copied each time."""
+    stack: list[tuple[int, State]] = []  # how many each stands for: falling powers of two
+    for state in states:
+        size = 1
+        while stack and stack[-1][0] == size:
+            state, size = merge(stack.pop()[1], state), 2 * size
+        stack.append((size, state))
+    return reduce(lambda b, a: merge(a, b), (state for _, state in reversed(stack)))
 
 
 def _pool_sketch(draft: Draft, scorer: Scorer, prepared: State, corpus: Corpus) -> State:
@@ -145,15 +212,16 @@ def _pool_sketch(draft: Draft, scorer: Scorer, prepared: State, corpus: Corpus) 
     amounts = part_bytes(corpus.manifest.parts)
     totals = [sum(amounts[part] for part in piece) for piece in pieces]
     items = list(zip(pieces, paths, strict=True))
-    sketch = partial(_sketch_pieces, scorer, prepared, corpus)
+    known = {**prepared, "num_documents": np.array([corpus.num_documents])}
+    sketch = partial(_sketch_pieces, scorer, known, corpus)
     share_step(draft, f"fit {scorer.name} to the pool", sketch, items, paths, totals)
-    return reduce(scorer.merge, map(_required, paths))
+    return merged(scorer.merge, map(_required, paths))
 
 
 def _sketch_pieces(scorer: Scorer, prepared: State, corpus: Corpus, item: tuple[range, Location]) -> None:
     parts, path = item
     folder = path.parent.parent
-    _save(path, reduce(scorer.merge, (_sketch_pool(scorer, prepared, corpus, folder, part) for part in parts)))
+    _save(path, merged(scorer.merge, (_sketch_pool(scorer, prepared, corpus, folder, part) for part in parts)))
 
 
 def _required(path: Location) -> State:
@@ -194,32 +262,41 @@ def _stored(path: Location) -> State | None:
 def _sketch_target(scorer: Scorer, target: Corpus, part: int) -> State:
     columns = [name for name in scorer.target_columns if name in target.column_names]
     batches = target.batches(part, list(dict.fromkeys(["id", *columns])))
-    return reduce(scorer.merge, (_sketch_target_batch(scorer, target.name, batch) for batch in batches))
+    work = scorer.sketch_target
+    return merged(scorer.merge, (_sketch_given(scorer, work, f"target {target.name!r}", batch) for batch in batches))
 
 
-def _sketch_target_batch(scorer: Scorer, name: str, batch: pa.RecordBatch) -> State:
-    """What a batch of a target contributes; its documents are chosen by hand, so none is left out.
+def _sketch_documents(scorer: Scorer, documents: Corpus, name: str, part: int) -> State:
+    wanted = [column for column in scorer.document_columns(name) if column in documents.column_names]
+    batches = documents.batches(part, list(dict.fromkeys(["id", "text", *wanted])))
+    work = partial(scorer.sketch_documents, name)
+    return merged(scorer.merge, (_sketch_given(scorer, work, f"{name!r}", batch) for batch in batches))
+
+
+def _sketch_given(scorer: Scorer, work: Callable[[pa.RecordBatch], State], whose: str, batch: pa.RecordBatch) -> State:
+    """What a batch of documents contributes that somebody chose by hand, so that none is left out.
 
     Raises:
         InputError: the scorer fails on a document, and not on all.
     """
     try:
-        return scorer.sketch_target(batch)
+        return work(batch)
     except Exception as error:
-        found = list(to_blame(scorer.sketch_target, batch, error))
+        found = list(to_blame(work, batch, error))
         if not found or len(found) == len(batch):
             raise
         row, own = found[0]
         raise InputError(
-            f"Scorer {scorer.name!r} fails on document {batch.column('id')[row].as_py()!r} of target {name!r} "
-            f"({in_short(own)}). Take it out of the target."
+            f"Scorer {scorer.name!r} fails on document {batch.column('id')[row].as_py()!r} of {whose} "
+            f"({in_short(own)}). Take it out."
         ) from own
 
 
 def _sketch_pool(scorer: Scorer, prepared: State, corpus: Corpus, folder: Location, part: int) -> State:
     aside = Quarantine(corpus, part, SCORER_FAILED)
     sketch_pool = partial(scorer.sketch_pool, prepared=prepared)
-    sketch = reduce(scorer.merge, (aside.run(sketch_pool, batch) for batch in corpus.batches(part, ["text"])))
+    columns = list(dict.fromkeys(["text", *scorer.pool_columns]))
+    sketch = merged(scorer.merge, (aside.run(sketch_pool, batch) for batch in corpus.batches(part, columns)))
     aside.save(folder, FIT)
     return sketch
 

@@ -22,7 +22,7 @@ from assay.errors import InvalidParameterError, check, check_choice, check_integ
 from assay.kernels.arrow import utf8
 from assay.kernels.grouping import partition_of
 from assay.kernels.hashing import hash_strings, mix64_array
-from assay.scorers import SCORERS, Length
+from assay.scorers import Length
 from assay.selection.budget import Budget
 from assay.selection.choose import (
     FAILED,
@@ -167,7 +167,7 @@ def select(
     rules = Rules(
         policy=policy,
         score=None if by is None or not policy.needs_score else Expression(by),
-        higher_is_better=higher_is_better(by),
+        higher_is_better=higher_is_better(by, given),
         where=None if where is None else Expression(where),
         seed=seed,
     )
@@ -197,12 +197,9 @@ def selection_draft(question: Question, name: str, workspace: Workspace) -> Draf
     return workspace.open_draft("selection", name, VERSION, _parameters(question), _inputs(question))
 
 
-def higher_is_better(by: str | None) -> bool:
-    """False for a scorer's column that says so (overlap); an expression or a corpus column is taken as it is."""
-    scorer = SCORERS.get((by or "").split(".")[0])
-    target = (by or "").split(".", 2)[-1]  # of a column for one of several targets
-    columns = scorer().columns((target, "\0")) if scorer else []
-    return not any(c.name == by and c.higher_is_better is False for c in columns)
+def higher_is_better(by: str | None, scores: Sequence[Scores]) -> bool:
+    """False for a column whose scorer says so (overlap); an expression or a corpus column is taken as it is."""
+    return not any(by in made.lower_is_better for made in scores)
 
 
 def id_hashes(corpus: Corpus, part: int) -> np.ndarray:

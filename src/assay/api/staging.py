@@ -57,7 +57,7 @@ class Stage:
         rules = Rules(
             policy=arm.select,
             score=Expression(arm.by) if arm.by and arm.select.needs_score else None,
-            higher_is_better=higher_is_better(arm.by),
+            higher_is_better=higher_is_better(arm.by, self.scores[name]),
             where=Expression(arm.where) if arm.where else None,
             guards=self._guards(),
             pool_sample=1.0 if whole_pool else self.recipe.pool_sample,
@@ -313,4 +313,4 @@ def _split(target: Target, name: str, workspace: Workspace) -> tuple[Corpus, Cor
 
 def _mark(scorer: Method) -> str:
     """The same for scorers that give the same scores."""
-    return json.dumps([scorer.name, scorer.parameters()])
+    return json.dumps([scorer.name, scorer.parameters()], default=lambda corpus: corpus.fingerprint)

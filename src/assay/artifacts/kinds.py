@@ -21,6 +21,7 @@ from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import Location, location, open_arrow, open_parquet, read_parquet, within
 from assay.errors import ArtifactError, InputError, InvalidParameterError, SchemaError, check, did_you_mean
 
+LOWER_IS_BETTER = "lower_is_better"
 BATCH_BYTES = 16 << 20
 _MAX_BATCH_ROWS = 1 << 16
 
@@ -251,6 +252,11 @@ class Scores(_Columns):
     """Score columns of one scorer: a number per document, null where it could not be scored."""
 
     kind = "scores"
+
+    @property
+    def lower_is_better(self) -> frozenset[str]:
+        """The columns of which low values are the better ones."""
+        return frozenset(self.manifest.summary.get(LOWER_IS_BETTER, ()))
 
     def failed_rows(self, part: int) -> list[int]:
         """Rows of a part on which the scorer raised; all their scores are null."""

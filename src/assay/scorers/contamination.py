@@ -63,7 +63,7 @@ class Contamination(Scorer):
     """
 
     name: ClassVar[str] = "contamination"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs_target: ClassVar[bool] = True
     target_columns: ClassVar[tuple[str, ...]] = ("id", "text", "context", "question", "answer", "answer_text")
     takes_benchmarks: ClassVar[bool] = True

@@ -35,7 +35,7 @@ class Overlap(Scorer):
     """
 
     name: ClassVar[str] = "overlap"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs_target: ClassVar[bool] = True
     reads_pool: ClassVar[bool] = True
 

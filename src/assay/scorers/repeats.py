@@ -36,7 +36,7 @@ class Repeats(Matching):
     """
 
     name: ClassVar[str] = "repeats"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     record_words: ClassVar[int] = 2  # the hash of a line or paragraph, then the document's order
 
     min_characters: int = 30

@@ -38,7 +38,7 @@ class Substrings(Matching):
     """
 
     name: ClassVar[str] = "substrings"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     record_words: ClassVar[int] = 2  # the hash of a window
 
     words: int = 50

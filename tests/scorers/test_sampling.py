@@ -1,0 +1,71 @@
+"""The bounded sample is the documents of the least hashes, however the pool is cut and ordered."""
+
+from functools import reduce
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from assay.errors import InvalidParameterError
+from assay.scorers import State
+from assay.scorers.sampling import merge_samples, sampled, sketch_sample
+
+NUM_DOCUMENTS = 20_000
+
+
+def pool(num_documents: int = NUM_DOCUMENTS) -> pa.RecordBatch:
+    rows = range(num_documents)
+    texts = [None if k % 10 == 9 else f"text {k} ü" for k in rows]
+    vectors = np.arange(2 * num_documents, dtype=np.float32)
+    embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors), 2)
+    return pa.RecordBatch.from_pydict({"id": [f"d{k}" for k in rows], "text": texts, "embedding": embedding})
+
+
+def sketch(batches: list[pa.RecordBatch], size: int, seed: int = 0) -> State:
+    num_documents = sum(map(len, batches))
+    return reduce(merge_samples, (sketch_sample(batch, num_documents, size, seed) for batch in batches))
+
+
+def test_rows_stay_together_and_documents_without_text_are_passed_over() -> None:
+    found = sampled(sketch([pool()], 500), 500).to_pylist()
+    assert len(found) == 500
+    for row in found:
+        k = int(row["id"][1:])
+        assert row["text"] == f"text {k} ü" and row["embedding"] == [2 * k, 2 * k + 1]
+
+
+def test_cuts_and_order_change_nothing() -> None:
+    whole = pool()
+    shuffled = whole.take(pa.array(np.random.default_rng(0).permutation(len(whole))))
+    pieces = [shuffled.slice(0, 7), shuffled.slice(7, 9000), shuffled.slice(9007)]
+    assert sampled(sketch(pieces, 300), 300).equals(sampled(sketch([whole], 300), 300))
+
+
+def test_every_document_is_as_likely_as_any_other_and_seeds_differ() -> None:
+    times = np.zeros(NUM_DOCUMENTS)
+    for seed in range(40):
+        times[[int(id[1:]) for id in sampled(sketch([pool()], 2000, seed), 2000)["id"].to_pylist()]] += 1
+    has_text = np.arange(NUM_DOCUMENTS) % 10 != 9
+    expected = 40 * 2000 / has_text.sum()
+    assert times[~has_text].sum() == 0
+    # Counts of a sample without replacement vary like a binomial's, a little less.
+    assert times[has_text].var() == pytest.approx(expected * (1 - expected / 40), rel=0.05)
+    halves = times[has_text].reshape(2, -1).sum(axis=1)
+    assert abs(halves[0] - halves[1]) < 5 * np.sqrt(halves.sum())
+
+
+def test_what_is_kept_on_the_way_is_little_more_than_the_sample() -> None:
+    assert 1000 <= len(sketch([pool()], 1000)["sample.keys"]) < 1300
+
+
+def test_a_small_pool_is_taken_whole_and_a_prefix_is_a_smaller_sample() -> None:
+    small = sampled(sketch([pool(50)], 1000), 1000)
+    assert sorted(small["id"].to_pylist()) == sorted(f"d{k}" for k in range(50) if k % 10 != 9)
+    large = sketch([pool()], 400)
+    assert sampled(large, 100).equals(sampled(large, 400).slice(0, 100))
+
+
+def test_a_pool_without_text_is_refused() -> None:
+    nothing = pool(10).set_column(1, "text", pa.nulls(10, pa.string()))
+    with pytest.raises(InvalidParameterError, match="no documents with text"):
+        sampled(sketch([nothing], 5), 5)
