@@ -55,6 +55,7 @@ def test_items_are_found_counted_and_left_out(tmp_path: Path, workspace: Workspa
     assert scores.manifest.summary == {
         "items_found": {"old/test": 1, "quiz/test": 1},
         "documents_affected": {"old/test": 1, "quiz/test": 1},
+        "lower_is_better": ["contamination.share", "contamination.items"],
     }
     clean = assay.select(
         pool, scores=scores, where="contamination.items = 0", budget="28 documents", workspace=workspace

@@ -1,8 +1,10 @@
 """The contract that every scorer in the table meets; a new scorer is found without anyone writing a test."""
 
 import pickle
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -38,7 +40,7 @@ def fit(
     scorer: Scorer,
     pool: list[pa.RecordBatch],
     targets: dict[str, list[pa.RecordBatch]],
-    documents: dict[str, list[pa.RecordBatch]],
+    documents: Mapping[str, list[pa.RecordBatch]] = MappingProxyType({}),
 ) -> State:
     sketches = {name: reduce(scorer.merge, map(scorer.sketch_target, batches)) for name, batches in targets.items()}
     for name, batches in documents.items():
