@@ -30,7 +30,20 @@ from data_selection import HashedNgramDSIR
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 from tokenizers import Tokenizer
 
-from assay import DSIR, Contamination, Heuristics, Language, Length, Sample, Top, benchmarks, read, score, select
+from assay import (
+    DSIR,
+    Contamination,
+    Heuristics,
+    Language,
+    Length,
+    Sample,
+    Top,
+    ZipFit,
+    benchmarks,
+    read,
+    score,
+    select,
+)
 from assay.models.tokenizer import BPE
 from assay.scorers.minhash import MinHash
 from benchmarks.data import (
@@ -51,6 +64,7 @@ _TOKENIZE_BYTES = 8_000_000
 _DECONTAMINATE_BYTES = 8_000_000
 _LANGUAGE_BYTES = 8_000_000
 _MINHASH_BYTES = 20_000_000
+_ZIPFIT_BYTES = 500_000
 _HEURISTICS_BYTES = 32_000_000
 _DATATROVE_BYTES = 1_000_000
 _DATATROVE = "datatrove[processing]==0.10.1"
@@ -320,6 +334,38 @@ def language(folder: Path) -> dict[str, Any]:
     return _rates(megabytes / mine, megabytes / peer, "MB/s, one core", "py3langid 0.4")
 
 
+def zipfit_fast(folder: Path) -> dict[str, Any]:
+    """Alignment with 200 target texts by the fast form, against the exact form of the same scorer, one core.
+
+    `agreement` is the rank correlation of the two on these documents.
+    """
+    files = pool_files(folder)
+    texts = some_texts(files, _ZIPFIT_BYTES)
+    lines = target_file(folder, files).read_text(encoding="utf-8").splitlines()
+    target, pool = (
+        pa.RecordBatch.from_pydict(
+            {"id": [str(k) for k in range(len(some))], "text": pa.array(some, pa.large_string())}
+        )
+        for some in ([json.loads(line)["text"] for line in lines], texts)
+    )
+    fast, exact = ZipFit(), ZipFit(anchors=0)
+    state = fast.prepare({"target": fast.sketch_target(target)})
+    found: dict[ZipFit, np.ndarray] = {}
+
+    def run(scorer: ZipFit) -> Callable[[], None]:
+        def once() -> None:
+            found[scorer] = scorer.score(pool, state)[0].to_numpy()
+
+        return once
+
+    with _one_core():
+        mine, peer = _alternate(run(fast), run(exact), 3)
+    megabytes = sum(len(text.encode()) for text in texts) / 1e6
+    ranks = [np.argsort(np.argsort(found[scorer])) for scorer in (fast, exact)]
+    row = _rates(megabytes / mine, megabytes / peer, "MB/s, one core", "the exact form, 200 target texts")
+    return row | {"agreement": round(float(np.corrcoef(*ranks)[0, 1]), 4)}
+
+
 def ray_overhead(folder: Path) -> dict[str, Any]:
     """Scoring with DSIR and length, choosing and writing on two Ray machines of a core each, against the native runner.
 
@@ -372,6 +418,7 @@ ROWS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "duplicates.1m": duplicates_1m,
     "decontaminate.all": decontaminate_all,
     "language": language,
+    "zipfit.fast": zipfit_fast,
     "runner.ray_overhead": ray_overhead,
 }
 

@@ -25,6 +25,7 @@ from assay.scorers import (
     Overlap,
     Repeats,
     Substrings,
+    ZipFit,
 )
 from assay.selection.policies import Quota, Sample, Threshold, Top, Uniform, Unique
 
@@ -58,6 +59,7 @@ __all__ = [
     "Top",
     "Uniform",
     "Unique",
+    "ZipFit",
     "benchmarks",
     "calibrate",
     "compare",

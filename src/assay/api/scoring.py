@@ -110,7 +110,7 @@ def _run_scorer(
             "failed": failed,
             "nulls": {c.name: sum(f["nulls"][c.name] for f in figures) for c in columns},
         },
-        summary=scorer.summary(total) | lower_is_better(columns),
+        summary=scorer.fit_summary(state) | scorer.summary(total) | lower_is_better(columns),
     )
 
 

@@ -12,6 +12,7 @@ from assay.scorers.minhash import MinHash
 from assay.scorers.overlap import Overlap
 from assay.scorers.repeats import Repeats
 from assay.scorers.substrings import Substrings
+from assay.scorers.zipfit import ZipFit
 
 SCORERS: dict[str, type[Method]] = {
     "contamination": Contamination,
@@ -24,6 +25,7 @@ SCORERS: dict[str, type[Method]] = {
     "overlap": Overlap,
     "repeats": Repeats,
     "substrings": Substrings,
+    "zipfit": ZipFit,
 }
 
 # The scorer behind the first part of a column's name.
@@ -47,4 +49,5 @@ __all__ = [
     "Scorer",
     "State",
     "Substrings",
+    "ZipFit",
 ]

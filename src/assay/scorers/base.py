@@ -130,6 +130,10 @@ class Scorer(Method):
         """The fitted state, from what was prepared and the merged contributions of the pool."""
         return prepared
 
+    def fit_summary(self, state: State) -> dict[str, Any]:
+        """Figures about the fit, for the manifest and the report; they stand beside those of `summary`."""
+        return {}
+
     def summarise(self, columns: Mapping[str, pa.Array]) -> State:
         """What one part's scores contribute to figures about the whole column; merged like sketches."""
         return {}
