@@ -1,4 +1,4 @@
-"""Recipes: every one has a page and loads, what it cannot do without is asked for by name, and a run ends in evidence."""
+"""Recipes: each has a page and loads, what it cannot do without is asked for by name, and a run ends in evidence."""
 
 import inspect
 import re

@@ -126,9 +126,11 @@ def authors(name: str) -> str:
     return " ".join(found[1].split())
 
 
-def yaml_of(content: Layout, width: int = 100) -> str:
-    """The YAML of a comparison."""
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=width)
+def yaml_of(content: Layout) -> str:
+    """The YAML of a comparison; no line is broken."""
+    return yaml.dump(
+        content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=float("inf")
+    )
 
 
 def with_page(name: str, content: Layout, width: int = 100) -> str:
@@ -138,7 +140,7 @@ def with_page(name: str, content: Layout, width: int = 100) -> str:
     taken = {k: is_needed for k, is_needed in options(name).items() if k in OPTIONS}
     blocks += [f"{'Needs' if taken[k] else 'Option'} --{k} {OPTIONS[k][0]}: {OPTIONS[k][1]}." for k in taken]
     comment = "\n\n".join("\n".join(_filled(block, width - 2)) for block in blocks)
-    return textwrap.indent(comment, "# ", lambda _: True).replace("# \n", "#\n") + "\n\n" + yaml_of(content, width)
+    return textwrap.indent(comment, "# ", lambda _: True).replace("# \n", "#\n") + "\n\n" + yaml_of(content)
 
 
 def _filled(block: str, width: int) -> list[str]:
