@@ -150,6 +150,8 @@ def test_set_changes_the_recipe(folder: Path) -> None:
         (["compare"], 2, "Missing argument 'recipe'"),
         (["score", "recipe.yaml", "--part", "4/3"], 2, "Invalid value for '--part'"),
         (["measure"], 2, "No such command 'measure'"),
+        (["recipe", "show", "dsri"], 1, "Did you mean 'dsir'?"),
+        (["recipe", "run", "dsir", "--target", "target.jsonl", "--budget", "5k tokens"], 2, "Missing option '--pool'"),
         (["select", "recipe.yaml", "--arm", "dsri"], 1, "no arm 'dsri'; it has random, dsir"),
         (["show", "ffff"], 1, "match 'ffff'"),
         (["init", "nowhere/recipe.yaml"], 1, "There is no folder nowhere for recipe.yaml. Make it, or mend the name."),
@@ -175,9 +177,22 @@ def test_calibrate_writes_what_a_recipe_reads(folder: Path, tmp_path: Path) -> N
     assert few.returncode == 1 and "`tail` (=2.0) must be a share from 0 to 0.5" in few.stderr
 
 
+def test_recipes_are_listed_shown_and_run(folder: Path, compared: subprocess.CompletedProcess[str]) -> None:
+    listed = assay("recipe", "list", cwd=folder)
+    assert "Xie et al. 2023" in listed.stdout and all(len(line) <= 80 for line in listed.stdout.splitlines())
+    shown = assay("recipe", "show", "fineweb2", cwd=folder)
+    assert shown.stdout.startswith("# FineWeb2: ") and "pool: {read: pool/*.jsonl.zst}" in shown.stdout
+    sources = ["--pool", "pool/*.jsonl", "--target", "target.jsonl", "--budget", "2k tokens", "--seeds", "2"]
+    changes = ["--set", "proxy={ngram: {order: 3, vocab_size: 600}}"]
+    done = assay("recipe", "run", "fineweb2", *sources, *changes, "--write", "taken", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "Recipe  fineweb2/recipe.yaml" in done.stdout and (folder / "fineweb2/report.html").exists()
+    assert "✓ read pool" not in done.stderr and list((folder / "taken").glob("*.parquet"))
+
+
 def test_help_lists_every_command() -> None:
     done = assay("--help", cwd=Path.cwd())
-    for command in ("demo", "init", "compare", "score", "select", "write", "calibrate", "show"):
+    for command in ("demo", "init", "compare", "score", "select", "write", "calibrate", "recipe", "show"):
         assert command in done.stdout
 
 

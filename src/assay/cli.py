@@ -366,6 +366,83 @@ def status(
         _out.print(describe_status(found))
 
 
+recipes = typer.Typer(help="Published methods end to end, each held against a random choice.", no_args_is_help=True)
+app.add_typer(recipes, name="recipe")
+RecipeName = Annotated[str, typer.Argument(help="What `assay recipe list` calls it.", show_default=False)]
+
+
+@recipes.command("list")
+@_reported
+def recipe_list() -> None:
+    """Show what there is: name, what it does, paper, what it goes by."""
+    from assay.recipes.pages import listing
+
+    _out.print(listing())
+
+
+@recipes.command("show")
+@_reported
+def recipe_show(name: RecipeName) -> None:
+    """Show a recipe's page and the YAML it amounts to: assay recipe show dsir > recipe.yaml"""
+    from assay.recipes.pages import example, with_page
+
+    _out.print(with_page(name, example(name), min(_out.width, 120)), soft_wrap=True, end="")
+
+
+def _option(name: str) -> Any:
+    """An option that some recipes take."""
+    from assay.recipes.layout import OPTIONS
+
+    example, meaning = OPTIONS[name]
+    return typer.Option(f"--{name}", metavar=example, help=f"{meaning[0].upper()}{meaning[1:]}.", show_default=False)
+
+
+@recipes.command("run")
+@_reported
+def recipe_run(
+    name: RecipeName,
+    pool: Annotated[list[str], typer.Option(help="What to choose from: file, folder or glob.", show_default=False)],
+    target: Annotated[list[str], typer.Option(help="What the data is to be good for: text.", show_default=False)],
+    budget: Annotated[str, typer.Option(help="What every arm may take, e.g. '2M tokens'.", show_default=False)],
+    holdout: Annotated[str, typer.Option(help="Share of the target to test on, or a file of other documents.")] = "0.3",
+    seeds: Annotated[int, typer.Option(help="How often everything is repeated.")] = 5,
+    write: Annotated[
+        str | None, typer.Option(help="Folder for the documents that the best arm takes.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for recipe and report (default: named like it).", show_default=False)
+    ] = None,
+    set: Set = None,
+    workspace: WorkspacePath = None,
+    runner: Runner = None,
+    part: Part = None,
+    memory: Memory = None,
+    progress: ProgressMode = "auto",
+) -> None:
+    """Compare a published method with a random choice on your pool and target."""
+    from assay.comparison.table import table
+    from assay.recipes.running import FILE, folder_of, run
+
+    comparison = run(
+        name,
+        pool,
+        target,
+        budget,
+        holdout=holdout,
+        seeds=seeds,
+        given={},
+        changes=_changes(set),
+        write=write,
+        workspace=_space(workspace, None),
+        out=out,
+    )
+    _out.print(table(comparison.content))
+    folder = folder_of(name, out)
+    _out.print(f"\nRecipe  {folder / FILE}\nReport  {folder / 'report.html'}", soft_wrap=True)
+    if write is not None:
+        _out.print(f"Chosen  {write}", soft_wrap=True)
+
+
 def main() -> None:
     """The entry point of the `assay` command. Its process ends at once: the engine's threads may abort winding down."""
     try:
@@ -403,13 +480,18 @@ def _disk_message(error: OSError) -> str | None:
 def _load(path: Path, changes: list[str] | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
     from assay.api.recipe import Recipe
 
+    return Recipe.load(path, _changes(changes))
+
+
+def _changes(given: list[str] | None) -> dict[str, str]:
+    """What `--set` changes, by key."""
     pairs = {}
-    for change in changes or []:
+    for change in given or []:
         key, equals, value = change.partition("=")
         if not equals:
             raise InvalidParameterError(f"`--set` (={change!r}) must be KEY=VALUE, e.g. --set seeds=10.")
         pairs[key] = value
-    return Recipe.load(path, pairs)
+    return pairs
 
 
 def _space(given: str | None, recipe: Path | None):  # type: ignore[no-untyped-def]  # noqa: ANN202

@@ -284,11 +284,7 @@ class Recipe:
         """
         file = Path(path)
         content = read_yaml(file, f"There is no recipe {file}. `assay init` writes one to start from.")
-        for key, value in (changes or {}).items():
-            try:
-                _set(content, key, parse(value))
-            except yaml.YAMLError as error:
-                raise InvalidParameterError(f"`--set` ({key}={value}) is not YAML: {problem(error)}") from None
+        set_keys(content, changes or {})
         return cls.from_dict(content, file.parent)
 
     @classmethod
@@ -523,6 +519,19 @@ def _check_keys(where: str, values: Mapping[str, Any], known: set[str]) -> None:
             hint = did_you_mean(key, known)
             takes = ", ".join(sorted(known)) or "no parameters"
             raise InvalidParameterError(f"`{where}` has no {key!r}; it takes {takes}. {hint}".rstrip())
+
+
+def set_keys(content: Any, changes: Mapping[str, str]) -> None:
+    """Sets dotted keys of a recipe's mapping to values written in YAML.
+
+    Raises:
+        InvalidParameterError: a value is not YAML, or the recipe is no mapping.
+    """
+    for key, value in changes.items():
+        try:
+            _set(content, key, parse(value))
+        except yaml.YAMLError as error:
+            raise InvalidParameterError(f"`--set` ({key}={value}) is not YAML: {problem(error)}") from None
 
 
 def _set(content: Any, key: str, value: Any) -> None:

@@ -1,0 +1,21 @@
+"""Recipes: one published method end to end, a module a paper, held against a random choice.
+
+A module's docstring is its page. Its `recipe(pool, target, budget, ...)` gives the comparison as the YAML of a recipe
+says it, which `assay.compare` takes; what the method needs beside these three are further parameters, by the names in
+`layout.OPTIONS`. A new recipe is one file here and one line in the table.
+"""
+
+from types import ModuleType
+
+from assay.recipes import c4, dsir, fineweb, fineweb2, gopher, minhash
+
+RECIPES: dict[str, ModuleType] = {
+    "c4": c4,
+    "dsir": dsir,
+    "fineweb": fineweb,
+    "fineweb2": fineweb2,
+    "gopher": gopher,
+    "minhash": minhash,
+}
+
+__all__ = ["RECIPES"]

@@ -1,0 +1,30 @@
+"""What recipes have in common: pool, target and budget of the user, a random choice, and options by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Layout = dict[str, Any]  # a recipe as its YAML says it, which `assay.compare` takes
+
+# What a method may need beside pool, target and budget: what stands for it in a page, and what it is.
+OPTIONS: dict[str, tuple[str, str]] = {}
+
+
+def against_random(pool: Any, target: Any, budget: str, arms: Mapping[str, Any], **more: Any) -> Layout:
+    """A comparison of `arms` with a random choice, as the YAML of a recipe says it.
+
+    Args:
+        pool: path, glob, list of these, mapping for `assay.read`, or an open corpus; target: the same, with `holdout`.
+        budget: tokens of every arm, such as "2M tokens".
+        arms: by name, as under `arms:`. more: further keys of a recipe.
+    """
+    return {
+        "pool": _source(pool),
+        "target": _source(target),
+        "budget": budget,
+        **more,
+        "arms": {"random": {}, **arms},
+    }
+
+
+def _source(given: Any) -> Any:
+    return dict(given) if isinstance(given, Mapping) else {"read": given}

@@ -1,0 +1,113 @@
+"""Recipes: each has a page and loads, what it cannot do without is asked for by name, and a run ends in evidence."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import assay
+from assay import Recipe
+from assay.artifacts.workspace import Workspace
+from assay.errors import ArtifactError, InvalidParameterError
+from assay.recipes import RECIPES
+from assay.recipes.layout import OPTIONS, against_random
+from assay.recipes.pages import SECTIONS, authors, example, layout, needs, options, page, with_page
+from assay.recipes.running import run
+from tests.conftest import make_prose, write_jsonl
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_page_says_paper_differences_cost_and_when_not(name: str) -> None:
+    about = page(name)
+    assert tuple(about.sections) == SECTIONS
+    assert re.fullmatch(r"\S.* \d{4}", authors(name))
+    assert "arXiv:" in about.sections["Paper"] or "http" in about.sections["Paper"]
+    assert about.title and about.summary.endswith(".") and len(about.summary) < 100
+    assert len(inspect.getsource(RECIPES[name]).splitlines()) <= 100
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_show_prints_is_the_recipe_itself(name: str, tmp_path: Path) -> None:
+    text = with_page(name, example(name), 78)
+    assert all(len(line) <= 78 for line in text.splitlines() if line.startswith("#"))
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    assert yaml.safe_load(text) == example(name)
+    arms = Recipe.load(tmp_path / "recipe.yaml").arms
+    assert next(iter(arms)) == "random" and len(arms) > 1
+
+
+def test_every_option_is_taken_by_a_recipe_and_explained() -> None:
+    taken = {option for name in RECIPES for option in options(name)}
+    assert taken == set(OPTIONS)
+
+
+def test_the_page_of_recipes_lists_each_with_its_needs() -> None:
+    rows = (ROOT / "docs/recipes.md").read_text(encoding="utf-8").split("| recipe |")[1].splitlines()[2:]
+    listed = {row.split("`")[1]: row.rstrip(" |").split(" | ")[-1] for row in rows if row.startswith("| `")}
+    assert listed == {name: ", ".join(needs(name)) or "–" for name in RECIPES}
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(InvalidParameterError, match="Did you mean 'gopher'"):
+        page("gofer")
+
+
+def test_an_option_that_a_recipe_does_not_take_is_refused() -> None:
+    with pytest.raises(InvalidParameterError, match="Recipe 'dsir' takes no --labels; it takes no such option"):
+        layout("dsir", "pool.jsonl", "target.jsonl", "1M tokens", {"labels": "notes.jsonl"})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipes")
+    write_jsonl(path / "pool.jsonl", make_prose(400, seed=1, topic="g") + make_prose(150, seed=2, topic="t"))
+    write_jsonl(path / "target.jsonl", make_prose(60, seed=4, topic="t"))
+    return path
+
+
+def _run(name: str, folder: Path, **settings: object) -> assay.Comparison:
+    changes = {"proxy": "{ngram: {order: 3, vocab_size: 600}}", "pool.id": "id", **settings.pop("changes", {})}  # type: ignore[dict-item]
+    given = {"budget": "8k tokens", "seeds": 2, "holdout": "0.4", "workspace": Workspace(folder / ".assay")}
+    given |= {"out": folder / name} | settings
+    return run(name, str(folder / "pool.jsonl"), str(folder / "target.jsonl"), changes=changes, **given)  # type: ignore[arg-type]
+
+
+def test_a_run_finds_the_target_and_leaves_a_recipe_that_gives_the_same(folder: Path) -> None:
+    found = _run("dsir", folder, write=str(folder / "chosen"), changes={"arms.dsir.where": "length.words >= 20"})
+    verdicts = {arm["name"]: arm.get("verdict") for arm in found.content["arms"]}
+    assert verdicts == {"random": None, "dsir": "better", "dsir-smoothed": "better"}
+    again = assay.compare(folder / "dsir/recipe.yaml", workspace=folder / ".assay")
+    assert again.fingerprint == found.fingerprint
+    chosen = assay.read(str(folder / "chosen/*.parquet"), workspace=folder / ".assay")
+    assert chosen.num_documents == next(a["documents"] for a in found.content["arms"] if a["name"] == found.best)
+
+
+def test_a_recipe_that_somebody_changed_is_left_alone(folder: Path) -> None:
+    (folder / "gopher").mkdir()
+    (folder / "gopher/recipe.yaml").write_text("mine: true\n")
+    with pytest.raises(ArtifactError, match=r"gopher/recipe.yaml says something else\. Run it as it is"):
+        _run("gopher", folder)
+    assert (folder / "gopher/recipe.yaml").read_text() == "mine: true\n"
+
+
+def test_a_bad_setting_is_found_before_anything_is_written(folder: Path) -> None:
+    with pytest.raises(InvalidParameterError, match="Did you mean 'smoothing'"):
+        _run("dsir", folder, out=folder / "bad", changes={"arms.dsir.score.dsir.smothing": "0.5"})
+    assert not (folder / "bad").exists()
+
+
+def test_from_python_a_recipe_takes_open_corpora(folder: Path) -> None:
+    pool = assay.read(str(folder / "pool.jsonl"), id="id", workspace=folder / ".assay")
+    content = RECIPES["minhash"].recipe(pool, {"read": str(folder / "target.jsonl"), "holdout": 0.4}, "1k tokens")
+    assert list(Recipe.from_dict(content).arms) == ["random", "exact", "minhash", "minhash-0.5", "substrings"]
+    assert against_random(pool, "t", "1k", {}, seeds=2) == {
+        "pool": {"read": pool},
+        "target": {"read": "t"},
+        "budget": "1k",
+        "seeds": 2,
+        "arms": {"random": {}},
+    }
