@@ -3,6 +3,7 @@
 from assay.api.calibrating import calibrate
 from assay.api.comparing import compare
 from assay.api.duplicates import duplicates
+from assay.api.embedding import embed
 from assay.api.reading import benchmarks, read, write
 from assay.api.recipe import Arm, Calibration, Recipe
 from assay.api.refining import refine
@@ -10,8 +11,9 @@ from assay.api.scoring import score
 from assay.api.selecting import select
 from assay.api.tokenizing import tokenize
 from assay.artifacts.comparison import Comparison
-from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens
+from assay.artifacts.kinds import Corpus, Embeddings, Scores, Selection, Tokens
 from assay.errors import AssayError
+from assay.models.embedding import Embedding
 from assay.proxy.ngram import NGram
 from assay.refiners import C4
 from assay.scorers import (
@@ -40,6 +42,8 @@ __all__ = [
     "Comparison",
     "Contamination",
     "Corpus",
+    "Embedding",
+    "Embeddings",
     "Exact",
     "Heuristics",
     "Language",
@@ -64,6 +68,7 @@ __all__ = [
     "calibrate",
     "compare",
     "duplicates",
+    "embed",
     "read",
     "refine",
     "score",

@@ -1,5 +1,6 @@
 """The contract that every scorer in the table meets; a new scorer is found without anyone writing a test."""
 
+import hashlib
 import pickle
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 
 from assay.api.recipe import named_scorer
 from assay.errors import AssayError, NotFittedError
+from assay.models.embedding import WordModel
 from assay.scorers import Scorer, State
 from tests.conftest import make_documents, words
 from tests.contracts.examples import EXAMPLES, Example
@@ -32,8 +34,22 @@ TEXTS = [
 
 
 def batch(texts: list[str | None], type: pa.DataType | None = None) -> pa.RecordBatch:
-    ids = pa.array([f"d{k}" for k in range(len(texts))])
-    return pa.RecordBatch.from_arrays([ids, pa.array(texts, type or pa.string())], names=["id", "text"])
+    columns = [ids(texts), pa.array(texts, type or pa.string()), embedded(texts)]
+    return pa.RecordBatch.from_arrays(columns, names=["id", "text", "embedding"])
+
+
+def ids(texts: list[str | None]) -> pa.Array:
+    """One for each text, wherever it stands: what a document is called stays with it."""
+    return pa.array([hashlib.blake2b(repr(text).encode(), digest_size=8).hexdigest() for text in texts], pa.string())
+
+
+def embedded(texts: list[str | None]) -> pa.Array:
+    """Vectors as `assay.embed` stores them, of a small model that is not fitted to anything."""
+    rows = np.arange(1 << 10, dtype=np.int32)
+    model = WordModel(rows, np.random.default_rng(0).standard_normal((len(rows), 16)).astype(np.float32))
+    vectors = model.encode(pa.array(texts, pa.string()), "mean").astype(np.float16)
+    mask = pa.array([text is None for text in texts], pa.bool_())
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), type=pa.list_(pa.float16(), 16), mask=mask)
 
 
 def fit(
@@ -137,7 +153,8 @@ def test_bytes_hidden_under_a_null_are_not_read(scorer: Scorer, state: State) ->
     array = pa.array(["first", "second", "third"])
     validity = pa.py_buffer(bytes([0b101]))
     masked = pa.Array.from_buffers(pa.string(), 3, [validity, *array.buffers()[1:]])
-    rows = pa.RecordBatch.from_arrays([pa.array(["a", "b", "c"]), masked], names=["id", "text"])
+    columns = [ids(["first", None, "third"]), masked, embedded(["first", None, "third"])]
+    rows = pa.RecordBatch.from_arrays(columns, names=["id", "text", "embedding"])
     assert_same(scorer.score(rows, state), scorer.score(batch(["first", None, "third"]), state))
 
 

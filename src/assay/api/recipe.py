@@ -23,7 +23,7 @@ from assay.errors import (
 )
 from assay.proxy.ngram import PROXIES, NGram
 from assay.refiners import REFINERS, Refiner
-from assay.scorers import PREFIXES, SCORERS, Heuristics, Method, Overlap
+from assay.scorers import EMBEDDING, PREFIXES, SCORERS, Heuristics, Method, Overlap
 from assay.selection.budget import Budget
 from assay.selection.expressions import Expression
 from assay.selection.policies import POLICIES, Policy, Uniform
@@ -415,6 +415,9 @@ def rooted_scorer(scorer: Method, where: str, folder: Path | None) -> Method:
     for name in (*scorer.documents, *scorer.files):
         if (given := getattr(scorer, name)) is not None and not isinstance(given, Corpus):
             changed[name] = _rooted_paths(given, f"{where}.{name}", folder)
+    embedding = getattr(scorer, EMBEDDING, None)
+    if embedding is not None and not embedding.is_fitted_on_pool:
+        changed[EMBEDDING] = replace(embedding, model=_path(embedding.model, folder))
     for name in scorer.nested:
         if (inner := getattr(scorer, name)) is not None:
             changed[name] = rooted_scorer(inner, f"{where}.{name}", folder)

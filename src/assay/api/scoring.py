@@ -5,19 +5,19 @@ import os
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial, reduce
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from assay.api.build import build_parts, lower_is_better, part_bytes
+from assay.api.content import path_fingerprint
+from assay.api.embedding import Vectors, embed_for, embedded_batches, embedding_mark, embedding_of
 from assay.api.grouping import WORK, clear_work, run_grouping
 from assay.api.isolating import FIT, PART, SCORER_FAILED, Quarantine, conclude, in_short, known_rows, to_blame
-from assay.artifacts.fingerprint import fingerprint
 from assay.artifacts.kinds import Corpus, Scores, check_corpus
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.storage import Location, atomic_path, open_bytes
@@ -26,8 +26,8 @@ from assay.corpus.engine import map_step
 from assay.corpus.failures import check_failed_share
 from assay.corpus.read import read_corpus
 from assay.corpus.sharing import share_step
-from assay.errors import AssayError, InputError, InvalidParameterError, check, check_choice, check_number, check_text
-from assay.scorers import SCORERS, Grouping, Method, Scorer, State
+from assay.errors import AssayError, InputError, InvalidParameterError, check, check_choice, check_number
+from assay.scorers import EMBEDDING, SCORERS, Column, Grouping, Method, Scorer, State
 
 _STATE = "state.npz"
 _READ_SETTINGS = ("text", "id", "format", "extract", "max_failed_share")  # of `assay.read`
@@ -66,7 +66,9 @@ def score(
     document_sets = open_document_sets(scorer, space)
     inputs = {"corpus": corpus.fingerprint} | {f"target.{name}": t.fingerprint for name, t in targets.items()}
     inputs |= {f"documents.{name}": documents.fingerprint for name, documents in document_sets.items()}
-    inputs |= {f"file.{name}": _path_fingerprint(name, path, space) for name, path in scorer.paths().items()}
+    inputs |= {f"file.{name}": path_fingerprint(name, path, space) for name, path in scorer.paths().items()}
+    if (embedding := embedding_of(scorer)) is not None:
+        inputs[EMBEDDING] = embedding_mark(embedding, corpus, space)
     draft = space.open_draft("scores", scorer.name, scorer.version, scorer.question(), inputs)
     manifest = draft.finished()
     if manifest is None:
@@ -74,7 +76,7 @@ def score(
             manifest = run_grouping(draft, corpus, scorer, max_failed_share)
         else:
             assert isinstance(scorer, Scorer)
-            make = partial(_run_scorer, draft, corpus, scorer, targets, document_sets, max_failed_share)
+            make = partial(_run_scorer, draft, corpus, scorer, targets, document_sets, max_failed_share, space)
             manifest = draft.or_finished(make)
     clear_work(draft)
     failed = Counter(manifest.counts.get("failed", {}))
@@ -89,17 +91,21 @@ def _run_scorer(
     targets: Mapping[str, Corpus],
     document_sets: Mapping[str, Corpus],
     max_failed_share: float,
+    workspace: Workspace,
 ) -> Manifest:
     draft.start()
-    state = _fitted(draft, scorer, corpus, targets, document_sets)
+    vectors = embed_for(scorer, corpus, [*targets.values(), *document_sets.values()], workspace)
+    state = _fitted(draft, scorer, corpus, targets, document_sets, vectors)
     columns = scorer.columns(tuple(targets))
     entries, figures, schema = build_parts(
         draft,
-        partial(_score_part, corpus, scorer, state, pa.schema([(c.name, c.type) for c in columns]), draft.folder),
+        partial(_score_part, corpus, scorer, state, vectors, columns, draft.folder),
         part_bytes(corpus.manifest.parts),
         f"score {scorer.name}",
     )
-    failed, rows = conclude(corpus, draft.folder, max_failed_share, partial(scorer.score, state=state))
+    failed, rows = conclude(
+        corpus, draft.folder, max_failed_share, partial(_score_first, corpus, scorer, state, vectors)
+    )
     summaries = [{key: np.array(value) for key, value in f["summary"].items()} for f in figures]
     total = reduce(scorer.merge, summaries)
     return draft.finish(
@@ -148,23 +154,13 @@ def open_document_sets(scorer: Method, workspace: Workspace) -> dict[str, Corpus
     return opened
 
 
-def _path_fingerprint(name: str, path: Any, workspace: Workspace) -> str:
-    """Of the content of a file, or of all files of a folder with their names.
-
-    Raises:
-        InvalidParameterError: there is nothing at the path.
-    """
-    check_text(name, path)
-    place = Path(path)
-    files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file())
-    if not files:
-        raise InvalidParameterError(f"`{name}` (={path}) must be a file or a folder with files; there is none.")
-    names = [str(file.relative_to(place)) for file in files]
-    return fingerprint("files", 1, {}, dict(zip(names, workspace.file_fingerprints(files), strict=True)))
-
-
 def _fitted(
-    draft: Draft, scorer: Scorer, corpus: Corpus, targets: Mapping[str, Corpus], document_sets: Mapping[str, Corpus]
+    draft: Draft,
+    scorer: Scorer,
+    corpus: Corpus,
+    targets: Mapping[str, Corpus],
+    document_sets: Mapping[str, Corpus],
+    vectors: Vectors,
 ) -> State:
     """The fitted state, from its file when an earlier run got that far."""
     if not scorer.needs_target and not scorer.reads_pool and not document_sets:
@@ -175,17 +171,18 @@ def _fitted(
         return stored
     sketches: dict[str, State] = {}
     for name, target in targets.items():
-        sketch, amounts = partial(_sketch_target, scorer, target), part_bytes(target.manifest.parts)
+        sketch, amounts = partial(_sketch_target, scorer, target, vectors), part_bytes(target.manifest.parts)
         found = map_step(draft, f"fit {scorer.name} to {name}", sketch, range(len(amounts)), amounts, "bytes")
         sketches[name] = merged(scorer.merge, found)
     for name, documents in document_sets.items():
         if name in sketches:
             raise InvalidParameterError(f"Scorer {scorer.name!r} has a parameter {name!r}. Rename that target.")
-        sketch, amounts = partial(_sketch_documents, scorer, documents, name), part_bytes(documents.manifest.parts)
+        sketch = partial(_sketch_documents, scorer, documents, vectors, name)
+        amounts = part_bytes(documents.manifest.parts)
         found = map_step(draft, f"fit {scorer.name} to {name}", sketch, range(len(amounts)), amounts, "bytes")
         sketches[name] = merged(scorer.merge, found)
     prepared = scorer.prepare(sketches)
-    state = scorer.finish(prepared, _pool_sketch(draft, scorer, prepared, corpus) if scorer.reads_pool else {})
+    state = scorer.finish(prepared, _pool_sketch(draft, scorer, prepared, corpus, vectors) if scorer.reads_pool else {})
     _save(path, state)
     return state
 
@@ -201,7 +198,7 @@ def merged(merge: Callable[[State, State], State], states: Iterable[State]) -> S
     return reduce(lambda b, a: merge(a, b), (state for _, state in reversed(stack)))
 
 
-def _pool_sketch(draft: Draft, scorer: Scorer, prepared: State, corpus: Corpus) -> State:
+def _pool_sketch(draft: Draft, scorer: Scorer, prepared: State, corpus: Corpus, vectors: Vectors) -> State:
     """The merged sketch of the pool, from files of a few parts each that processes share."""
     work = draft.folder / WORK
     make_folder(work)
@@ -213,15 +210,18 @@ def _pool_sketch(draft: Draft, scorer: Scorer, prepared: State, corpus: Corpus) 
     totals = [sum(amounts[part] for part in piece) for piece in pieces]
     items = list(zip(pieces, paths, strict=True))
     known = {**prepared, "num_documents": np.array([corpus.num_documents])}
-    sketch = partial(_sketch_pieces, scorer, known, corpus)
+    sketch = partial(_sketch_pieces, scorer, known, corpus, vectors)
     share_step(draft, f"fit {scorer.name} to the pool", sketch, items, paths, totals)
     return merged(scorer.merge, map(_required, paths))
 
 
-def _sketch_pieces(scorer: Scorer, prepared: State, corpus: Corpus, item: tuple[range, Location]) -> None:
+def _sketch_pieces(
+    scorer: Scorer, prepared: State, corpus: Corpus, vectors: Vectors, item: tuple[range, Location]
+) -> None:
     parts, path = item
     folder = path.parent.parent
-    _save(path, merged(scorer.merge, (_sketch_pool(scorer, prepared, corpus, folder, part) for part in parts)))
+    sketch = partial(_sketch_pool, scorer, prepared, corpus, vectors, folder)
+    _save(path, merged(scorer.merge, map(sketch, parts)))
 
 
 def _required(path: Location) -> State:
@@ -259,16 +259,16 @@ def _stored(path: Location) -> State | None:
     return None
 
 
-def _sketch_target(scorer: Scorer, target: Corpus, part: int) -> State:
+def _sketch_target(scorer: Scorer, target: Corpus, vectors: Vectors, part: int) -> State:
     columns = [name for name in scorer.target_columns if name in target.column_names]
-    batches = target.batches(part, list(dict.fromkeys(["id", *columns])))
+    batches = embedded_batches(target, part, list(dict.fromkeys(["id", *columns])), vectors)
     work = scorer.sketch_target
     return merged(scorer.merge, (_sketch_given(scorer, work, f"target {target.name!r}", batch) for batch in batches))
 
 
-def _sketch_documents(scorer: Scorer, documents: Corpus, name: str, part: int) -> State:
+def _sketch_documents(scorer: Scorer, documents: Corpus, vectors: Vectors, name: str, part: int) -> State:
     wanted = [column for column in scorer.document_columns(name) if column in documents.column_names]
-    batches = documents.batches(part, list(dict.fromkeys(["id", "text", *wanted])))
+    batches = embedded_batches(documents, part, list(dict.fromkeys(["id", "text", *wanted])), vectors)
     work = partial(scorer.sketch_documents, name)
     return merged(scorer.merge, (_sketch_given(scorer, work, f"{name!r}", batch) for batch in batches))
 
@@ -292,26 +292,44 @@ def _sketch_given(scorer: Scorer, work: Callable[[pa.RecordBatch], State], whose
         ) from own
 
 
-def _sketch_pool(scorer: Scorer, prepared: State, corpus: Corpus, folder: Location, part: int) -> State:
+def _sketch_pool(
+    scorer: Scorer, prepared: State, corpus: Corpus, vectors: Vectors, folder: Location, part: int
+) -> State:
     aside = Quarantine(corpus, part, SCORER_FAILED)
     sketch_pool = partial(scorer.sketch_pool, prepared=prepared)
     columns = list(dict.fromkeys(["text", *scorer.pool_columns]))
-    sketch = merged(scorer.merge, (aside.run(sketch_pool, batch) for batch in corpus.batches(part, columns)))
+    batches = embedded_batches(corpus, part, columns, vectors)
+    sketch = merged(scorer.merge, (aside.run(sketch_pool, batch) for batch in batches))
     aside.save(folder, FIT)
     return sketch
 
 
 def _score_part(
-    corpus: Corpus, scorer: Scorer, state: State, schema: pa.Schema, folder: Location, part: int
+    corpus: Corpus,
+    scorer: Scorer,
+    state: State,
+    vectors: Vectors,
+    columns: list[Column],
+    folder: Location,
+    part: int,
 ) -> tuple[pa.Table, dict[str, Any]]:
     aside = Quarantine(corpus, part, SCORER_FAILED, known_rows(folder, FIT, part))
     work = partial(scorer.score, state=state)
-    pieces = [aside.run(work, batch) for batch in corpus.batches(part, ["text"])]
+    pieces = [aside.run(work, batch) for batch in _to_score(corpus, scorer, vectors, part)]
     aside.save(folder, PART)
-    columns = [pa.concat_arrays(column) for column in zip(*pieces, strict=True)]
-    arrays = {field.name: column.cast(field.type) for field, column in zip(schema, columns, strict=True)}
+    whole = [pa.concat_arrays(column) for column in zip(*pieces, strict=True)]
+    arrays = {column.name: values.cast(column.type) for column, values in zip(columns, whole, strict=True)}
     figures = {
         "summary": {key: value.tolist() for key, value in scorer.summarise(arrays).items()},
         "nulls": {name: array.null_count for name, array in arrays.items()},
     }
-    return pa.table(arrays, schema=schema), figures
+    return pa.table(arrays), figures
+
+
+def _to_score(corpus: Corpus, scorer: Scorer, vectors: Vectors, part: int) -> Iterator[pa.RecordBatch]:
+    return embedded_batches(corpus, part, list(dict.fromkeys(["text", *scorer.score_columns])), vectors)
+
+
+def _score_first(corpus: Corpus, scorer: Scorer, state: State, vectors: Vectors, batch: pa.RecordBatch) -> None:
+    """Scores the first document, of which `batch` is the text, to see what is wrong with all of them."""
+    scorer.score(next(_to_score(corpus, scorer, vectors, 0)).slice(0, 1), state)

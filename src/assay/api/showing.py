@@ -16,7 +16,7 @@ from assay.api.costing import steps_to
 from assay.api.dropped import funnel_tables, show_dropped
 from assay.api.duplicates import show_duplicates
 from assay.artifacts.comparison import Comparison
-from assay.artifacts.kinds import Artifact, Corpus, Export, Run, Scores, Selection, Tokens, human_count
+from assay.artifacts.kinds import Artifact, Corpus, Embeddings, Export, Run, Scores, Selection, Tokens, human_count
 from assay.artifacts.manifest import EXPORT_MANIFEST, MANIFEST, Manifest
 from assay.artifacts.storage import Location, location
 from assay.artifacts.workspace import Workspace
@@ -27,7 +27,9 @@ from assay.errors import ArtifactError
 from assay.scorers import Contamination
 
 _NUM_VALUES = 8
-_KINDS: dict[str, type[Artifact]] = {k.kind: k for k in (Comparison, Corpus, Export, Run, Scores, Selection, Tokens)}
+_KINDS: dict[str, type[Artifact]] = {
+    k.kind: k for k in (Comparison, Corpus, Embeddings, Export, Run, Scores, Selection, Tokens)
+}
 
 
 DUPLICATES, DROPPED = "duplicates", "dropped"

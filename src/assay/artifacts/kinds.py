@@ -328,6 +328,31 @@ class Tokens(Artifact):
         return {"tokens": human_count(self.manifest.summary["tokens"])}
 
 
+class Embeddings(Artifact):
+    """A vector of unit length per document, `embedding` fixed_size_list<halffloat>, mapped into memory where local.
+
+    Null where the text is null; zeros where the model found nothing in it to go by.
+    """
+
+    kind = "embeddings"
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers in a vector."""
+        return int(self.manifest.summary["dimensions"])
+
+    def vectors(self, part: int) -> pa.FixedSizeListArray:
+        """The vectors of one part, in the order of its documents."""
+        with self.reading(part) as path, open_arrow(path) as source:
+            column = pa.ipc.open_file(source).read_all()["embedding"].combine_chunks()
+        count_read(column.nbytes)
+        return column
+
+    def facts(self) -> dict[str, str]:
+        count = sum(part["rows"] for part in self.manifest.parts)
+        return {"documents": f"{count:,}", "dimensions": f"{self.dimensions:,}"}
+
+
 class Run(_Columns):
     """A trained proxy: per held-out document `id`, `target`, `bits`, `bytes`, `tokens`."""
 

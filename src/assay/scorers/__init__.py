@@ -1,6 +1,6 @@
 """Scorers: methods that give every document numbers. A new one is one file here and one line in the table."""
 
-from assay.scorers.base import Column, Method, Scorer, State
+from assay.scorers.base import EMBEDDING, Column, Method, Scorer, State
 from assay.scorers.contamination import Contamination
 from assay.scorers.dsir import DSIR
 from assay.scorers.exact import Exact
@@ -33,6 +33,7 @@ PREFIXES: dict[str, str] = {prefix: name for name, kind in SCORERS.items() for p
 
 __all__ = [
     "DSIR",
+    "EMBEDDING",
     "PREFIXES",
     "SCORERS",
     "Column",

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 State = dict[str, np.ndarray]
+EMBEDDING = "embedding"  # the parameter of methods that go by vectors, and the column that these come in
 
 
 class Column(NamedTuple):
@@ -60,21 +61,22 @@ class Method(ABC):
         return all(f.default is not MISSING and getattr(self, f.name) == f.default for f in fields(self))  # type: ignore[arg-type]
 
     def question(self) -> dict[str, Any]:
-        """What goes into the fingerprint beside the content of `document_sets` and `paths`."""
-        own = {k: v for k, v in self.parameters().items() if k not in (*self.documents, *self.files)}
-        return own | {k: [inner.name, inner.version, inner.question()] for k, inner in self._inner().items()}
+        """What goes into the fingerprint beside the content of `document_sets` and `paths`, and what makes vectors."""
+        own = {k: v for k, v in self.parameters().items() if k not in (*self.documents, *self.files, EMBEDDING)}
+        return own | {k: [inner.name, inner.version, inner.question()] for k, inner in self.inner().items()}
 
     def document_sets(self) -> dict[str, Any]:
         """The documents to learn from, by parameter; "of.positives" is `positives` of the scorer that is its `of`."""
         own = {name: getattr(self, name) for name in self.documents if getattr(self, name) is not None}
-        return own | {f"{k}.{n}": v for k, inner in self._inner().items() for n, v in inner.document_sets().items()}
+        return own | {f"{k}.{n}": v for k, inner in self.inner().items() for n, v in inner.document_sets().items()}
 
     def paths(self) -> dict[str, Any]:
         """The files that it reads itself, named like `document_sets`."""
         own = {name: getattr(self, name) for name in self.files if getattr(self, name) is not None}
-        return own | {f"{k}.{n}": v for k, inner in self._inner().items() for n, v in inner.paths().items()}
+        return own | {f"{k}.{n}": v for k, inner in self.inner().items() for n, v in inner.paths().items()}
 
-    def _inner(self) -> "dict[str, Method]":
+    def inner(self) -> "dict[str, Method]":
+        """The scorers that it is made of, by parameter."""
         return {name: getattr(self, name) for name in self.nested if getattr(self, name) is not None}
 
 
@@ -84,12 +86,16 @@ class Scorer(Method):
     needs_target: `fit` looks at target documents.
     reads_pool: `fit` looks at the documents of the pool.
     target_columns: what `sketch_target` is given of the target's columns; those that a target has not are left out.
-    pool_columns: what `sketch_pool` is given of the pool's columns.
+    pool_columns, score_columns: what `sketch_pool` and `score` are given of the pool's columns.
+
+    A method with a parameter `embedding` gets a further column of that name everywhere: vectors of unit length,
+    float16, null where the text is; see `scorers.vectors`.
     """
 
     reads_pool: ClassVar[bool] = False
     target_columns: ClassVar[tuple[str, ...]] = ("text",)
     pool_columns: ClassVar[tuple[str, ...]] = ("text",)
+    score_columns: ClassVar[tuple[str, ...]] = ("text",)
 
     @abstractmethod
     def score(self, batch: pa.RecordBatch, state: State) -> list[pa.Array]:
