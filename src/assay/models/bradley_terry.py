@@ -72,7 +72,8 @@ def fit_strengths(
 
 def agreement(strengths: Strengths, first: np.ndarray, second: np.ndarray, shares: np.ndarray) -> float | None:
     """Share of decided judgements whose preferred thing is the stronger one: what no rating of things can better by
-    much. None where all are ties."""
+    much. None where all are ties.
+    """
     decided = shares != 0.5
     if not decided.any():
         return None
@@ -101,7 +102,9 @@ def _has_maximum(first: np.ndarray, second: np.ndarray, shares: np.ndarray, grou
     loses, wins = shares < 1, shares > 0  # of the second at least once
     winners = np.concatenate((second[wins], first[loses]))
     losers = np.concatenate((first[wins], second[loses]))
-    return bool(_reached(winners, losers, roots, len(groups)).all() and _reached(losers, winners, roots, len(groups)).all())
+    return bool(
+        _reached(winners, losers, roots, len(groups)).all() and _reached(losers, winners, roots, len(groups)).all()
+    )
 
 
 def _reached(sources: np.ndarray, aims: np.ndarray, roots: np.ndarray, num_things: int) -> np.ndarray:
@@ -154,7 +157,8 @@ def _solve(
     first: np.ndarray, second: np.ndarray, curvature: np.ndarray, gradient: np.ndarray, penalty: float
 ) -> np.ndarray:
     """The Newton step by conjugate gradients: the curvature is a graph's Laplacian, whose null space the gradient is
-    orthogonal to."""
+    orthogonal to.
+    """
     num_things = len(gradient)
     diagonal = np.bincount(first, curvature, num_things) + np.bincount(second, curvature, num_things) + penalty
     diagonal[diagonal == 0] = 1.0  # a thing that nothing was compared with
