@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from assay.scorers import SCORERS, Scorer
+from assay.scorers import SCORERS, DataMan, QuRating, Scorer
+from tests.ratings import judgement_rows, label_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,16 @@ class Example:
 
 
 # By what to call them in tests; a scorer that stands here is tried as here, any other as it is.
-GIVEN: dict[str, Example] = {}
+GIVEN: dict[str, Example] = {
+    "dataman": Example(
+        scorer=DataMan(labels={"read": "labels.jsonl"}, criteria=("clarity", "overall_score"), num_buckets=1 << 12),
+        documents={"labels": pa.RecordBatch.from_pylist(label_rows(60))},
+    ),
+    "qurating": Example(
+        scorer=QuRating(judgements={"read": "pairs.jsonl", "text": "a"}, criteria=("style",), num_buckets=1 << 12),
+        documents={"judgements": pa.RecordBatch.from_pylist(judgement_rows(80))},
+    ),
+}
 
 EXAMPLES = {
     name: Example(scorer=kind())

@@ -2,6 +2,7 @@
 
 from assay.scorers.base import EMBEDDING, Column, Method, Scorer, State
 from assay.scorers.contamination import Contamination
+from assay.scorers.dataman import DataMan
 from assay.scorers.dsir import DSIR
 from assay.scorers.exact import Exact
 from assay.scorers.grouping import Grouping
@@ -10,12 +11,14 @@ from assay.scorers.language import Language
 from assay.scorers.length import Length
 from assay.scorers.minhash import MinHash
 from assay.scorers.overlap import Overlap
+from assay.scorers.qurating import QuRating
 from assay.scorers.repeats import Repeats
 from assay.scorers.substrings import Substrings
 from assay.scorers.zipfit import ZipFit
 
 SCORERS: dict[str, type[Method]] = {
     "contamination": Contamination,
+    "dataman": DataMan,
     "dsir": DSIR,
     "exact": Exact,
     "heuristics": Heuristics,
@@ -23,6 +26,7 @@ SCORERS: dict[str, type[Method]] = {
     "length": Length,
     "minhash": MinHash,
     "overlap": Overlap,
+    "qurating": QuRating,
     "repeats": Repeats,
     "substrings": Substrings,
     "zipfit": ZipFit,
@@ -38,6 +42,7 @@ __all__ = [
     "SCORERS",
     "Column",
     "Contamination",
+    "DataMan",
     "Exact",
     "Grouping",
     "Heuristics",
@@ -46,6 +51,7 @@ __all__ = [
     "Method",
     "MinHash",
     "Overlap",
+    "QuRating",
     "Repeats",
     "Scorer",
     "State",
