@@ -1,0 +1,235 @@
+"""Which published method chooses better than chance, for what? Makes the tables of docs/methods.md.
+
+    python examples/compare_methods.py FOLDER [TARGET ...]
+
+FOLDER holds `pool/*.jsonl.zst` and `benchmarks/*/*.jsonl.zst`. Every arm of every recipe that needs nothing but pool
+and target is held against a random choice of the same number of tokens, for six question sets and two domains of the
+pool. All is kept under .assay/methods, so that an interrupted run goes on where it stopped; docs/methods.json holds the
+numbers, and a target that is done anew replaces its own.
+
+The pool: a quarter of the documents of each of 13 files, drawn by the hash of the id, cut at line ends into pieces of
+at most 6,000 characters (else a budget is a handful of chapters). For the two domains, others of their documents are
+the target. What is tested on shares no document, article (SQuAD) or passage (SciQ) with what is chosen by.
+"""
+
+import hashlib
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+import assay
+from assay.api.costing import steps_behind
+from assay.artifacts.manifest import atomic_path
+from assay.artifacts.workspace import Workspace
+from assay.comparison.result import multiplier_estimate, multiplier_interval
+from assay.errors import check_choice
+from assay.recipes import RECIPES
+from assay.recipes.pages import layout, options
+
+KEPT = Path(".assay/methods")
+PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+FOUND = PAGE.with_suffix(".json")
+BUDGET, SEEDS, SHARE = 500_000, 5, 0.25
+PIECE = 6000  # characters
+MOST = 1000  # documents to choose by, and as many to test on
+Row = dict[str, str]
+
+# Question set: its file, and what must not stand on both sides.
+BENCHMARKS = {
+    "sciq": ("validation", "context"),
+    "arc_easy": ("train", "id"),
+    "squad": ("validation", "title"),
+    "hellaswag": ("validation", "id"),
+    "gsm8k": ("train", "id"),
+    "pubmedqa": ("train", "id"),
+}
+DOMAINS = {"biomed": ("CRAFT", "allofplos"), "code": ("",)}  # words in the names of sources: articles, no leaflets
+TARGETS = (*BENCHMARKS, *DOMAINS)
+CONTROLS: dict[str, Any] = {"another random": {}, "longest": {"score": "length.bytes"}}
+NOT_CHOOSING = ("read", "split", "tokenize", "train", "score overlap")  # what every arm needs, random too
+
+
+def main(data: Path, *names: str) -> None:
+    """Compares all arms for each target and writes what was found."""
+    for name in names:
+        check_choice("target", name, TARGETS)
+    pool = stored("pool", pool_documents(data))
+    for name in names or TARGETS:
+        sides = [stored(f"{name}-{side}", target_documents(data, name, side)) for side in ("fit", "test")]
+        started = time.perf_counter()
+        keep(name, found(name, pool, *sides))
+        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+    write_page(json.loads(FOUND.read_text(encoding="utf-8")))
+
+
+def stored(name: str, rows: Iterator[Row]) -> str:
+    """The file of these documents, written unless it is there."""
+    path = KEPT / "files" / f"{name}.jsonl"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as draft, open(draft, "w", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return str(path)
+
+
+def pool_documents(data: Path) -> Iterator[Row]:
+    """A share of every file's documents, in pieces; `source` is the file."""
+    for file in sorted((data / "pool").glob("*.jsonl.zst")):
+        for row in lines_of(file):
+            if draw(row["id"]) < SHARE:
+                yield from pieces({"id": row["id"], "text": row["text"], "source": file.name.split(".")[0]})
+
+
+def target_documents(data: Path, name: str, side: str) -> Iterator[Row]:
+    """The documents to choose by ("fit") or to test on ("test"), at most `MOST`, by the hash of their ids."""
+    if name in DOMAINS:
+        rows = [row for row in lines_of(data / f"pool/{name}.jsonl.zst") if draw(row["id"]) >= SHARE]
+        rows = [row for row in rows if any(words in row["source"] for words in DOMAINS[name])]
+        both = [(draw(row["id"]) < (1 + SHARE) / 2, piece) for row in rows for piece in pieces(row)]
+    else:
+        file, apart = BENCHMARKS[name]
+        rows = lines_of(data / f"benchmarks/{name}/{file}.jsonl.zst")
+        both = [(draw(row[apart] or row["id"]) < 0.5, row) for row in rows]
+    taken = sorted((row for is_fit, row in both if is_fit == (side == "fit")), key=lambda row: draw(row["id"]))
+    return ({"id": row["id"], "text": row["text"]} for row in taken[:MOST])
+
+
+def pieces(row: Row) -> Iterator[Row]:
+    """The document cut at line ends, a new piece where one would grow longer than `PIECE` characters."""
+    piece, number = "", 0
+    for line in row["text"].splitlines(keepends=True):
+        if piece and len(piece) + len(line) > PIECE:
+            yield row | {"id": f"{row['id']}#cut{number}", "text": piece}
+            piece, number = "", number + 1
+        piece += line
+    yield row | {"id": f"{row['id']}#cut{number}", "text": piece}
+
+
+def lines_of(path: Path) -> Iterator[Any]:
+    """The rows of a compressed file of JSON lines."""
+    return map(json.loads, pa.input_stream(str(path)).read().decode().split("\n")[:-1])
+
+
+def draw(text: str) -> float:
+    """A number from 0 to 1 that belongs to the text."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest()) / 2**48
+
+
+def arms(pool: str, target: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The controls, and every arm of every recipe that needs nothing more, by recipe and arm."""
+    known = {f"– {name}": settings for name, settings in CONTROLS.items()}
+    for recipe in RECIPES:
+        if not any(options(recipe).values()):
+            content = layout(recipe, pool, target, f"{BUDGET} tokens")
+            known |= {f"{recipe}: {arm}": s for arm, s in content["arms"].items() if arm != "random"}
+    return known
+
+
+def found(name: str, pool: str, fit: str, test: str) -> dict[str, Any]:
+    """Compares the arms for a target: what the page says of each."""
+    target = {"read": fit, "id": "id", "holdout": test}
+    recipe = {
+        "pool": {"read": pool, "id": "id"},
+        "target": {name: target},
+        "budget": f"{BUDGET} tokens",
+        "seeds": SEEDS,
+        "arms": arms(pool, target),
+    }
+    content = assay.compare(recipe, workspace=KEPT).content
+    rows = []
+    for arm in content["arms"]:
+        behind = steps_behind([arm["selection"]], Workspace(KEPT))
+        seconds = sum(s["core_seconds"] for s in behind if not s["step"].startswith(NOT_CHOOSING))
+        facts = {k: arm.get(k) for k in ("name", "bits_per_byte", "effect", "verdict", "detectable", "multiplier")}
+        rows.append(facts | {"core_seconds": seconds})
+    taken = {k: content["pool"][k] for k in ("documents", "bytes", "tokens")}
+    return {"heldout_documents": content["heldout_documents"], "pool": taken, "arms": rows}
+
+
+def keep(name: str, result: dict[str, Any]) -> None:
+    """Puts what was found for a target into the JSON file, numbers to five digits."""
+    everything = json.loads(FOUND.read_text(encoding="utf-8")) if FOUND.exists() else {}
+    everything[name] = json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.5g}"))
+    ordered = {target: everything[target] for target in TARGETS if target in everything}
+    lines = ",\n".join(f'"{target}": {_one_arm_a_line(ordered[target])}' for target in ordered)
+    with atomic_path(FOUND) as draft:
+        draft.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+
+
+def _one_arm_a_line(result: dict[str, Any]) -> str:
+    head = json.dumps({k: v for k, v in result.items() if k != "arms"})
+    return head[:-1] + ', "arms": [\n  ' + ",\n  ".join(map(json.dumps, result["arms"])) + "\n]}"
+
+
+def write_page(everything: dict[str, Any]) -> None:
+    """Puts the tables between the markers of docs/methods.md."""
+    start, end = "<!-- tables -->", "<!-- end of tables -->"
+    before, rest = PAGE.read_text(encoding="utf-8").split(start)
+    PAGE.write_text(f"{before}{start}\n{tables(everything)}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+def tables(everything: dict[str, Any]) -> str:
+    """One table of multipliers over arms and targets, and one a target with effects and intervals."""
+    return "\n\n".join([overview(everything), *(detail(name, result) for name, result in everything.items())])
+
+
+def overview(everything: dict[str, Any]) -> str:
+    """Data multipliers where an arm differs from random, and core seconds of choosing, mean over targets."""
+    lines = [
+        f"| arm | {' | '.join(everything)} | better, worse | core seconds |",
+        f"|---|{'---|' * len(everything)}---|---|",
+    ]
+    by_arm: dict[str, dict[str, Any]] = {}
+    for target, result in everything.items():
+        for arm in result["arms"]:
+            by_arm.setdefault(arm["name"], {})[target] = arm
+    for name, per_target in by_arm.items():
+        cells = [short(per_target.get(target)) for target in everything]
+        verdicts = [arm["verdict"] for arm in per_target.values()]
+        counts = f"{verdicts.count('better')}, {verdicts.count('worse')}" if name != "random" else ""
+        seconds = statistics.mean(arm["core_seconds"] for arm in per_target.values())
+        lines.append(f"| {name} | {' | '.join(cells)} | {counts} | {seconds:.1f} |")
+    return "\n".join(lines)
+
+
+def short(arm: dict[str, Any] | None) -> str:
+    """ "**2.1x**" where better, "0.6x worse", "no" where no difference was shown."""
+    if arm is None:
+        return ""
+    if arm["verdict"] is None:
+        return "1x"
+    times = multiplier_estimate(arm["multiplier"])
+    times = f"{arm['effect']['estimate']:+.3f}" if times == "–" else times
+    return {"better": f"**{times}**", "worse": f"{times} worse"}.get(arm["verdict"], "no")
+
+
+def detail(name: str, result: dict[str, Any]) -> str:
+    """A target's table: bits per byte saved with interval, verdict, data multiplier."""
+    pool, baseline = result["pool"], result["arms"][0]["bits_per_byte"]
+    lines = [
+        f"**{name}**: n = {SEEDS} seeds x {result['heldout_documents']:,} held-out documents; {BUDGET / 1e6:g}M tokens "
+        f"an arm, from {pool['documents']:,} documents with {pool['tokens'] / 1e6:.1f}M; random: {baseline:.3f} bits "
+        "per byte.",
+        "",
+        "| arm | bits per byte saved | verdict | data multiplier | core seconds |",
+        "|---|---|---|---|---|",
+    ]
+    for arm in sorted(result["arms"][1:], key=lambda arm: arm["bits_per_byte"]):
+        effect, times = arm["effect"], arm["multiplier"]
+        verdict = f"**{arm['verdict']}**"
+        if arm["verdict"] == "no difference shown":
+            verdict = f"no difference shown (detectable: {arm['detectable']:.3f})"
+        saved = f"{effect['estimate']:+.3f} ({effect['low']:+.3f} to {effect['high']:+.3f})"
+        multiplier = multiplier_estimate(times) + (f" ({multiplier_interval(times)})" if times else "")
+        lines.append(f"| {arm['name']} | {saved} | {verdict} | {multiplier} | {arm['core_seconds']:.1f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])
