@@ -17,7 +17,10 @@ from assay.models.embedding import Embedding
 from assay.proxy.ngram import NGram
 from assay.refiners import C4
 from assay.scorers import (
+    BETR,
     DSIR,
+    KNN,
+    RDS,
     Contamination,
     DataMan,
     Exact,
@@ -36,8 +39,11 @@ from assay.selection.policies import Quota, Sample, Threshold, Top, Uniform, Uni
 __version__ = "0.1.0"
 
 __all__ = [
+    "BETR",
     "C4",
     "DSIR",
+    "KNN",
+    "RDS",
     "Arm",
     "AssayError",
     "Calibration",

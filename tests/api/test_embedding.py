@@ -182,7 +182,7 @@ def test_scorers_are_given_vectors(
     target = make_corpus(DOCUMENTS[:3], "target")
     table = assay.score(pool, nearest(), target=target, workspace=workspace).to_table()
     vectors = matrix(assay.embed(pool, workspace=workspace)).astype(np.float32)
-    np.testing.assert_allclose(table["nearest.cosine"], (vectors @ vectors[:3].T).max(axis=1), atol=1e-6)
+    np.testing.assert_allclose(table["nearest.cosine"], (vectors @ vectors[:3].T).max(axis=1), atol=2e-3)
     assert set(table["nearest.seen"].to_pylist()) == {60}
 
 
@@ -215,13 +215,13 @@ def test_a_recipe_takes_the_path_of_a_model_from_its_folder(nearest: type[Neares
 
 
 def test_vectors_of_a_slice_with_nulls() -> None:
-    values = pa.array(np.arange(10, dtype=np.float16))
+    values = pa.array(np.array([0, 1, 0.6, 0.8, 0.5, 0.5, 0.5, 0.5, -1, 0], np.float16))
     column = pa.FixedSizeListArray.from_arrays(
         values, type=pa.list_(pa.float16(), 2), mask=pa.array([False, False, True, False, False])
     )
     batch = pa.RecordBatch.from_arrays([pa.array(["a", "b", "c", None, "e"]), column], names=["text", "embedding"])
     vectors, is_valid = vectors_of(batch.slice(1))
     assert is_valid.tolist() == [True, False, False, True]
-    assert vectors.tolist() == [[2, 3], [0, 0], [0, 0], [8, 9]]
+    np.testing.assert_allclose(vectors, [[0.6, 0.8], [0, 0], [0, 0], [-1, 0]], atol=2**-11)
     with pytest.raises(SchemaError, match="no column 'embedding'"):
         vectors_of(batch.select(["text"]))

@@ -7,15 +7,18 @@ says it, which `assay.compare` takes; what the method needs beside these three a
 
 from types import ModuleType
 
-from assay.recipes import c4, dsir, fineweb, fineweb2, gopher, minhash
+from assay.recipes import betr, c4, dsir, fineweb, fineweb2, gopher, knn, minhash, rds
 
 RECIPES: dict[str, ModuleType] = {
+    "betr": betr,
     "c4": c4,
     "dsir": dsir,
     "fineweb": fineweb,
     "fineweb2": fineweb2,
     "gopher": gopher,
+    "knn": knn,
     "minhash": minhash,
+    "rds": rds,
 }
 
 __all__ = ["RECIPES"]

@@ -1,32 +1,38 @@
 """Scorers: methods that give every document numbers. A new one is one file here and one line in the table."""
 
 from assay.scorers.base import EMBEDDING, Column, Method, Scorer, State
+from assay.scorers.betr import BETR
 from assay.scorers.contamination import Contamination
 from assay.scorers.dataman import DataMan
 from assay.scorers.dsir import DSIR
 from assay.scorers.exact import Exact
 from assay.scorers.grouping import Grouping
 from assay.scorers.heuristics import Heuristics
+from assay.scorers.knn import KNN
 from assay.scorers.language import Language
 from assay.scorers.length import Length
 from assay.scorers.minhash import MinHash
 from assay.scorers.overlap import Overlap
 from assay.scorers.qurating import QuRating
+from assay.scorers.rds import RDS
 from assay.scorers.repeats import Repeats
 from assay.scorers.substrings import Substrings
 from assay.scorers.zipfit import ZipFit
 
 SCORERS: dict[str, type[Method]] = {
+    "betr": BETR,
     "contamination": Contamination,
     "dataman": DataMan,
     "dsir": DSIR,
     "exact": Exact,
     "heuristics": Heuristics,
+    "knn": KNN,
     "language": Language,
     "length": Length,
     "minhash": MinHash,
     "overlap": Overlap,
     "qurating": QuRating,
+    "rds": RDS,
     "repeats": Repeats,
     "substrings": Substrings,
     "zipfit": ZipFit,
@@ -36,9 +42,12 @@ SCORERS: dict[str, type[Method]] = {
 PREFIXES: dict[str, str] = {prefix: name for name, kind in SCORERS.items() for prefix in kind.prefixes or (name,)}
 
 __all__ = [
+    "BETR",
     "DSIR",
     "EMBEDDING",
+    "KNN",
     "PREFIXES",
+    "RDS",
     "SCORERS",
     "Column",
     "Contamination",

@@ -28,8 +28,7 @@ def sketch_sample(batch: pa.RecordBatch, num_documents: int, size: int, seed: in
     """
     ids = utf8(batch.column("id"))
     keys = _keys(hash_strings(ids.data, ids.offsets), seed)
-    share = min(1.0, (size + _SIGMAS * (size**0.5 + 1)) / max(1, num_documents))
-    is_in = utf8(batch.column("text")).is_valid & (keys / 2.0**64 <= share)
+    is_in = utf8(batch.column("text")).is_valid & (keys / 2.0**64 <= sample_share(size, num_documents))
     rows = batch.filter(pa.array(is_in))
     state = {"sample.keys": keys[is_in]}
     for name in ("id", "text"):
@@ -40,6 +39,11 @@ def sketch_sample(batch: pa.RecordBatch, num_documents: int, size: int, seed: in
         vectors = rows.column("embedding")
         state["sample.embedding"] = np.asarray(vectors.flatten()).reshape(len(rows), vectors.type.list_size)
     return state
+
+
+def sample_share(size: int, num_documents: int) -> float:
+    """Share of a pool's documents that holds at least `size` of them (or all), drawn by hash."""
+    return min(1.0, (size + _SIGMAS * (size**0.5 + 1)) / max(1, num_documents))
 
 
 def merge_samples(a: State, b: State) -> State:
