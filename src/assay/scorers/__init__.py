@@ -1,7 +1,11 @@
 """Scorers: methods that give every document numbers. A new one is one file here and one line in the table."""
 
+from assay.scorers.annotation import Ideal, VoteK
 from assay.scorers.base import EMBEDDING, Column, Method, Scorer, State
+from assay.scorers.clusters import Clusters
+from assay.scorers.collective import Collective
 from assay.scorers.contamination import Contamination
+from assay.scorers.coverage import FacilityLocation, GraphCut
 from assay.scorers.dsir import DSIR
 from assay.scorers.exact import Exact
 from assay.scorers.grouping import Grouping
@@ -11,20 +15,27 @@ from assay.scorers.length import Length
 from assay.scorers.minhash import MinHash
 from assay.scorers.overlap import Overlap
 from assay.scorers.repeats import Repeats
+from assay.scorers.semdedup import SemDeDup
 from assay.scorers.substrings import Substrings
 from assay.scorers.zipfit import ZipFit
 
 SCORERS: dict[str, type[Method]] = {
+    "clusters": Clusters,
     "contamination": Contamination,
     "dsir": DSIR,
     "exact": Exact,
+    "facility_location": FacilityLocation,
+    "graph_cut": GraphCut,
     "heuristics": Heuristics,
+    "ideal": Ideal,
     "language": Language,
     "length": Length,
     "minhash": MinHash,
     "overlap": Overlap,
     "repeats": Repeats,
+    "semdedup": SemDeDup,
     "substrings": Substrings,
+    "vote_k": VoteK,
     "zipfit": ZipFit,
 }
 
@@ -36,11 +47,16 @@ __all__ = [
     "EMBEDDING",
     "PREFIXES",
     "SCORERS",
+    "Clusters",
+    "Collective",
     "Column",
     "Contamination",
     "Exact",
+    "FacilityLocation",
+    "GraphCut",
     "Grouping",
     "Heuristics",
+    "Ideal",
     "Language",
     "Length",
     "Method",
@@ -48,7 +64,9 @@ __all__ = [
     "Overlap",
     "Repeats",
     "Scorer",
+    "SemDeDup",
     "State",
     "Substrings",
+    "VoteK",
     "ZipFit",
 ]
