@@ -1,5 +1,7 @@
 """Spherical k-means on planted clusters, against scikit-learn's idea of good, and in its odd cases."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -39,7 +41,7 @@ def test_mini_batches_end_as_well_as_plain_passes_from_the_planted_directions(nu
 def test_no_pass_makes_it_worse_and_centres_are_means() -> None:
     rows, _ = planted(5000, 30, 1.0)
     means = [most_similar(rows, spherical_kmeans(rows, 20, 3, passes))[1].mean() for passes in range(6)]
-    assert all(b > a - 1e-4 for a, b in zip(means, means[1:], strict=False)) and means[-1] > means[0]
+    assert all(b > a - 1e-4 for a, b in pairwise(means)) and means[-1] > means[0]
     centres = spherical_kmeans(rows, 20, 3, 100)
     clusters = most_similar(rows, centres)[0]
     np.testing.assert_array_equal(centres, snapped(np.stack([rows[clusters == k].sum(axis=0) for k in range(20)])))

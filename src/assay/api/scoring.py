@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from assay.api.build import build_parts, lower_is_better, part_bytes
+from assay.api.collecting import run_collective
 from assay.api.content import path_fingerprint
 from assay.api.embedding import Vectors, embed_for, embedded_batches, embedding_mark, embedding_of
 from assay.api.grouping import WORK, clear_work, run_grouping
@@ -27,7 +28,7 @@ from assay.corpus.failures import check_failed_share
 from assay.corpus.read import read_corpus
 from assay.corpus.sharing import share_step
 from assay.errors import AssayError, InputError, InvalidParameterError, check, check_choice, check_number
-from assay.scorers import EMBEDDING, SCORERS, Column, Grouping, Method, Scorer, State
+from assay.scorers import EMBEDDING, SCORERS, Collective, Column, Grouping, Method, Scorer, State
 
 _STATE = "state.npz"
 _READ_SETTINGS = ("text", "id", "format", "extract", "max_failed_share")  # of `assay.read`
@@ -74,6 +75,11 @@ def score(
     if manifest is None:
         if isinstance(scorer, Grouping):
             manifest = run_grouping(draft, corpus, scorer, max_failed_share)
+        elif isinstance(scorer, Collective):
+            inner = partial(score, corpus, target=target, max_failed_share=max_failed_share, workspace=space)
+            nested = {name: inner(one) for name, one in scorer.inner().items()}
+            found = embed_for(scorer, corpus, [], space)[corpus.fingerprint]
+            manifest = run_collective(draft, corpus, scorer, nested, found)
         else:
             assert isinstance(scorer, Scorer)
             make = partial(_run_scorer, draft, corpus, scorer, targets, document_sets, max_failed_share, space)

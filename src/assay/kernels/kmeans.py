@@ -1,7 +1,7 @@
 """Spherical k-means: centres of unit length that the vectors of their clusters are most similar to.
 
 Dhillon and Modha 2001, "Concept decompositions for large sparse text data using clustering" (Machine Learning 42), with
-starts as in k-means++ (Arthur and Vassilvitskii 2007) and in mini-batches (Sculley 2010, "Web-scale k-means clustering")
+starts as in k-means++ (Arthur and Vassilvitskii 2007) and mini-batches (Sculley 2010, "Web-scale k-means clustering")
 before the passes over everything.
 """
 

@@ -1,8 +1,12 @@
 """Scorers: methods that give every document numbers. A new one is one file here and one line in the table."""
 
+from assay.scorers.annotation import Ideal, VoteK
 from assay.scorers.base import EMBEDDING, Column, Method, Scorer, State
 from assay.scorers.betr import BETR
+from assay.scorers.clusters import Clusters
+from assay.scorers.collective import Collective
 from assay.scorers.contamination import Contamination
+from assay.scorers.coverage import FacilityLocation, GraphCut
 from assay.scorers.dataman import DataMan
 from assay.scorers.dsir import DSIR
 from assay.scorers.exact import Exact
@@ -16,17 +20,22 @@ from assay.scorers.overlap import Overlap
 from assay.scorers.qurating import QuRating
 from assay.scorers.rds import RDS
 from assay.scorers.repeats import Repeats
+from assay.scorers.semdedup import SemDeDup
 from assay.scorers.substrings import Substrings
 from assay.scorers.zipfit import ZipFit
 
 SCORERS: dict[str, type[Method]] = {
     "betr": BETR,
+    "clusters": Clusters,
     "contamination": Contamination,
     "dataman": DataMan,
     "dsir": DSIR,
     "exact": Exact,
+    "facility_location": FacilityLocation,
+    "graph_cut": GraphCut,
     "heuristics": Heuristics,
     "knn": KNN,
+    "ideal": Ideal,
     "language": Language,
     "length": Length,
     "minhash": MinHash,
@@ -34,7 +43,9 @@ SCORERS: dict[str, type[Method]] = {
     "qurating": QuRating,
     "rds": RDS,
     "repeats": Repeats,
+    "semdedup": SemDeDup,
     "substrings": Substrings,
+    "vote_k": VoteK,
     "zipfit": ZipFit,
 }
 
@@ -49,12 +60,17 @@ __all__ = [
     "PREFIXES",
     "RDS",
     "SCORERS",
+    "Clusters",
+    "Collective",
     "Column",
     "Contamination",
     "DataMan",
     "Exact",
+    "FacilityLocation",
+    "GraphCut",
     "Grouping",
     "Heuristics",
+    "Ideal",
     "Language",
     "Length",
     "Method",
@@ -63,7 +79,9 @@ __all__ = [
     "QuRating",
     "Repeats",
     "Scorer",
+    "SemDeDup",
     "State",
     "Substrings",
+    "VoteK",
     "ZipFit",
 ]
