@@ -11,6 +11,7 @@ from assay.scorers.language import Language
 from assay.scorers.length import Length
 from assay.scorers.minhash import MinHash
 from assay.scorers.overlap import Overlap
+from assay.scorers.preselect import PreSelect
 from assay.scorers.qurating import QuRating
 from assay.scorers.repeats import Repeats
 from assay.scorers.substrings import Substrings
@@ -26,6 +27,7 @@ SCORERS: dict[str, type[Method]] = {
     "length": Length,
     "minhash": MinHash,
     "overlap": Overlap,
+    "preselect": PreSelect,
     "qurating": QuRating,
     "repeats": Repeats,
     "substrings": Substrings,
@@ -51,6 +53,7 @@ __all__ = [
     "Method",
     "MinHash",
     "Overlap",
+    "PreSelect",
     "QuRating",
     "Repeats",
     "Scorer",
