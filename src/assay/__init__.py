@@ -2,6 +2,7 @@
 
 from assay.api.calibrating import calibrate
 from assay.api.comparing import compare
+from assay.api.divergence import kl_reduction
 from assay.api.duplicates import duplicates
 from assay.api.embedding import embed
 from assay.api.reading import benchmarks, read, write
@@ -29,6 +30,7 @@ from assay.scorers import (
     Length,
     MinHash,
     Overlap,
+    PreSelect,
     QuRating,
     Repeats,
     Substrings,
@@ -60,6 +62,7 @@ __all__ = [
     "MinHash",
     "NGram",
     "Overlap",
+    "PreSelect",
     "QuRating",
     "Quota",
     "Recipe",
@@ -79,6 +82,7 @@ __all__ = [
     "compare",
     "duplicates",
     "embed",
+    "kl_reduction",
     "read",
     "refine",
     "score",

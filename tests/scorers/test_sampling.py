@@ -8,7 +8,7 @@ import pytest
 
 from assay.errors import InvalidParameterError
 from assay.scorers import State
-from assay.scorers.sampling import merge_samples, sampled, sketch_sample
+from assay.scorers.sampling import merge_samples, sampled, shortened, sketch_sample, thinned
 
 NUM_DOCUMENTS = 20_000
 
@@ -69,3 +69,20 @@ def test_a_pool_without_text_is_refused() -> None:
     nothing = pool(10).set_column(1, "text", pa.nulls(10, pa.string()))
     with pytest.raises(InvalidParameterError, match="no documents with text"):
         sampled(sketch([nothing], 5), 5)
+
+
+def test_thinning_on_the_way_changes_no_sample_and_bounds_it() -> None:
+    whole = pool(5000).drop_columns("embedding")
+    pieces = [sketch_sample(whole.slice(k, 500), 0, 100) for k in range(0, 5000, 500)]
+    bounded = reduce(lambda a, b: thinned(merge_samples(a, b), 100), pieces)
+    assert len(bounded["sample.keys"]) <= 200
+    assert sampled(bounded, 100).equals(sampled(reduce(merge_samples, pieces), 100))
+
+
+def test_shortened_texts_are_the_starts_of_the_texts() -> None:
+    texts = ["", "ab", "abcdef", "ü" * 4]
+    batch = pa.RecordBatch.from_pydict({"id": list("wxyz"), "text": texts})
+    found = sampled(shortened(sketch_sample(batch, 4, 4), 4), 4).to_pydict()
+    assert dict(zip(found["id"], found["text"], strict=True)) == dict(
+        zip("wxyz", ["", "ab", "abcd", "üü"], strict=True)
+    )

@@ -17,6 +17,7 @@ from assay.scorers.language import Language
 from assay.scorers.length import Length
 from assay.scorers.minhash import MinHash
 from assay.scorers.overlap import Overlap
+from assay.scorers.preselect import PreSelect
 from assay.scorers.qurating import QuRating
 from assay.scorers.rds import RDS
 from assay.scorers.repeats import Repeats
@@ -40,6 +41,7 @@ SCORERS: dict[str, type[Method]] = {
     "length": Length,
     "minhash": MinHash,
     "overlap": Overlap,
+    "preselect": PreSelect,
     "qurating": QuRating,
     "rds": RDS,
     "repeats": Repeats,
@@ -76,6 +78,7 @@ __all__ = [
     "Method",
     "MinHash",
     "Overlap",
+    "PreSelect",
     "QuRating",
     "Repeats",
     "Scorer",

@@ -51,6 +51,21 @@ def merge_samples(a: State, b: State) -> State:
     return {key: np.concatenate([a[key], b[key]]) for key in a if key.startswith("sample.")}
 
 
+def thinned(state: State, size: int) -> State:
+    """A contribution without most documents that cannot be among the `size` of least hash, for where their number is
+    not known beforehand: it stays below twice that.
+    """
+    return state if len(state["sample.keys"]) <= 2 * size else sketch_sample(sampled(state, size), 0, size)
+
+
+def shortened(state: State, max_bytes: int) -> State:
+    """A contribution with no more of each text than `max_bytes` from its start, which may end inside a character."""
+    sizes = state["sample.text_bytes"]
+    place = np.arange(len(state["sample.text"])) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    kept = state["sample.text"][place < max_bytes]
+    return state | {"sample.text": kept, "sample.text_bytes": np.minimum(sizes, max_bytes)}
+
+
 def sampled(state: State, size: int) -> pa.RecordBatch:
     """The sample, from all contributions.
 

@@ -14,8 +14,8 @@ What differs:
 - A mean over a hundred target texts says little more than one over a few, since what is alike in most pairs is what is
   alike in all of them. So by default a document is compared with `anchors` target texts only, spread evenly over their
   compressed sizes. Rank correlation with the exact form (`anchors: 0`) is 0.99 on text of 13 domains; every fit
-  measures it on 200 documents of the pool and reports it. One dictionary of the target, which would be faster still, ranks
-  otherwise (correlation 0.2 to 0.9), but finds planted documents better. It has a column of its own, `zipfit.primed`.
+  measures it on 200 documents of the pool and reports it. One dictionary of the target, which would be faster still,
+  ranks otherwise (correlation 0.2 to 0.9), but finds planted documents better: the column `zipfit.primed`.
 
 Cost: `anchors` + 2 compressions a document: 2.3 MB/s and core, 32 times the exact form with 200 target texts. Parts are
 worked on side by side, since the compressor lets other threads run. Memory: max_targets * max_bytes and 200
@@ -33,8 +33,9 @@ import pyarrow as pa
 
 from assay.errors import InvalidParameterError, NotFittedError, check_choice, check_integer
 from assay.kernels.arrow import masked, utf8
+from assay.models.calibration import spearman
 from assay.scorers.base import Column, Scorer, State
-from assay.scorers.sampling import merge_samples, sampled, sketch_sample
+from assay.scorers.sampling import merge_samples, sampled, shortened, sketch_sample, thinned
 
 _WINDOW = 1 << 15
 _NUM_JUDGED = 200  # documents of the pool on which the two forms are compared
@@ -126,22 +127,11 @@ class ZipFit(Scorer):
 
     def sketch_target(self, batch: pa.RecordBatch) -> State:
         """At most `max_targets` target documents, those of least hash."""
-        return self._least(self._cut(sketch_sample(batch, 0, self.max_targets)))
+        return thinned(shortened(sketch_sample(batch, 0, self.max_targets), self.max_bytes), self.max_targets)
 
     def merge(self, a: State, b: State) -> State:
         """The documents of least hash of both."""
-        return self._least(merge_samples(a, b)) if a else {}
-
-    def _least(self, sample: State) -> State:
-        size = max(self.max_targets, _NUM_JUDGED)
-        return sample if len(sample["sample.keys"]) <= 2 * size else sketch_sample(sampled(sample, size), 0, size)
-
-    def _cut(self, sample: State) -> State:
-        """The sample with no more of each text than is read, so that it is bounded in bytes, too."""
-        sizes = sample["sample.text_bytes"]
-        place = np.arange(len(sample["sample.text"])) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        kept = sample["sample.text"][place < self.max_bytes]
-        return sample | {"sample.text": kept, "sample.text_bytes": np.minimum(sizes, self.max_bytes)}
+        return thinned(merge_samples(a, b), max(self.max_targets, _NUM_JUDGED)) if a else {}
 
     def prepare(self, targets: Mapping[str, State]) -> State:
         """Texts of each target, cut, by compressed size: `text` [bytes], `text_bytes` and `target`, its number [texts].
@@ -165,7 +155,7 @@ class ZipFit(Scorer):
 
     def sketch_pool(self, batch: pa.RecordBatch, prepared: State) -> State:
         """What may be among the documents on which the forms are compared."""
-        return self._cut(sketch_sample(batch, int(prepared["num_documents"][0]), _NUM_JUDGED))
+        return shortened(sketch_sample(batch, int(prepared["num_documents"][0]), _NUM_JUDGED), self.max_bytes)
 
     def finish(self, prepared: State, pool: State) -> State:
         """The texts, and `agreement` [1]: rank correlation of both forms on a sample of the pool; NaN: too small."""
@@ -175,7 +165,8 @@ class ZipFit(Scorer):
             forms = [
                 self._scores(texts, self._against(prepared, anchors)).max(axis=1)[:, 0] for anchors in (0, self.anchors)
             ]
-            agreement = _rank_correlation(*forms)
+            found = spearman(*forms)
+            agreement = np.nan if found is None else found
         return prepared | {"agreement": np.array([agreement])}
 
     def fit_summary(self, state: State) -> dict[str, Any]:
@@ -260,16 +251,3 @@ def alignments(joint: np.ndarray, size: int, target_sizes: np.ndarray) -> np.nda
     array([0.5, 0. ])
     """
     return 1 - (joint - np.minimum(size, target_sizes)) / np.maximum(size, target_sizes)
-
-
-def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation; NaN where one of the two does not vary."""
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks, the mean of them for equal values [values]."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
