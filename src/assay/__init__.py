@@ -10,8 +10,10 @@ from assay.api.refining import refine
 from assay.api.scoring import score
 from assay.api.selecting import select
 from assay.api.tokenizing import tokenize
+from assay.api.verifying import verify_seeds
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Corpus, Embeddings, Scores, Selection, Tokens
+from assay.artifacts.verification import Verification
 from assay.errors import AssayError
 from assay.models.embedding import Embedding
 from assay.proxy.ngram import NGram
@@ -67,6 +69,7 @@ __all__ = [
     "Top",
     "Uniform",
     "Unique",
+    "Verification",
     "ZipFit",
     "benchmarks",
     "calibrate",
@@ -78,5 +81,6 @@ __all__ = [
     "score",
     "select",
     "tokenize",
+    "verify_seeds",
     "write",
 ]
