@@ -11,8 +11,10 @@ from assay.api.refining import refine
 from assay.api.scoring import score
 from assay.api.selecting import select
 from assay.api.tokenizing import tokenize
+from assay.api.verifying import verify_seeds
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Corpus, Embeddings, Scores, Selection, Tokens
+from assay.artifacts.verification import Verification
 from assay.errors import AssayError
 from assay.models.embedding import Embedding
 from assay.proxy.ngram import NGram
@@ -76,6 +78,7 @@ __all__ = [
     "Top",
     "Uniform",
     "Unique",
+    "Verification",
     "ZipFit",
     "benchmarks",
     "calibrate",
@@ -88,5 +91,6 @@ __all__ = [
     "score",
     "select",
     "tokenize",
+    "verify_seeds",
     "write",
 ]

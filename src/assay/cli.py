@@ -320,6 +320,48 @@ def calibrate(
 
 @app.command()
 @_reported
+def verify_seeds(
+    candidates: Annotated[
+        list[str], typer.Argument(help="Candidates: files, folders or globs, or name=files.", show_default=False)
+    ],
+    base: Annotated[list[str], typer.Option(help="Text that the model is trained on.", show_default=False)],
+    target: Annotated[list[str], typer.Option(help="Held-out text to predict.", show_default=False)],
+    text: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
+    seeds: Annotated[int, typer.Option(help="Repetitions, each with documents of its own.")] = 8,
+    max_false_accepts: Annotated[float, typer.Option(help="Chance of accepting any worthless candidate.")] = 0.05,
+    workspace: WorkspacePath = None,
+    runner: Runner = None,
+    memory: Memory = None,
+    progress: ProgressMode = "auto",
+) -> None:
+    """Say which texts are good seeds for a classifier, by annealing a proxy on each."""
+    from assay.api.reading import read
+    from assay.api.verifying import verify_seeds as run_verify
+    from assay.artifacts.verification import VERIFICATION
+    from assay.comparison.verification_table import verification_table
+
+    space = _space(workspace, None)
+    named = {}
+    for given in candidates:
+        before, equals, after = given.partition("=")
+        name, files = (before, after) if equals else (Path(given).name.split(".")[0], given)
+        if name in named:
+            raise InvalidParameterError(f"Two candidates are called {name!r}. Name them: other={files}")
+        named[name] = read(files, text=text, name=name, workspace=space)
+    found = run_verify(
+        named,
+        base=read(base, text=text, name="base", workspace=space),
+        target=read(target, text=text, name="target", workspace=space),
+        seeds=seeds,
+        max_false_accepts=max_false_accepts,
+        workspace=space,
+    )
+    _out.print(verification_table(found.content))
+    _out.print(f"\nResult  {found.folder / VERIFICATION}", soft_wrap=True)
+
+
+@app.command()
+@_reported
 def show(
     thing: Annotated[
         str | None,

@@ -18,6 +18,7 @@ from assay.comparison.statistics import (
     effect,
     multiplier,
     p_best,
+    surely_better,
     t_quantile,
     verdict,
 )
@@ -268,3 +269,21 @@ def test_a_multiplier_that_may_be_anything_is_not_given() -> None:
 def test_multipliers_in_words(times: tuple[float | str, ...], expected: str) -> None:
     names = ("estimate", "low", "high", "bound", "low_bound", "high_bound")
     assert multiplier_text(dict(zip(names, times, strict=True))) == expected
+
+
+def test_no_worthless_arm_is_surely_better_more_often_than_the_chance_allows() -> None:
+    rng = np.random.default_rng(5)
+    num_false, num_tries = 0, 150
+    for _ in range(num_tries):
+        bits = 100 + rng.normal(size=(6, 8, 40)) + rng.normal(size=(6, 8, 1))
+        losses = Losses(bits=bits, sizes=np.full(40, 10.0), groups=np.zeros(40, np.int64))
+        num_false += any(surely_better(losses, 0, [1, 2, 3, 4, 5], 0.1))
+    assert num_false <= 0.1 * num_tries + 2 * np.sqrt(0.09 * num_tries)
+
+
+def test_holm_accepts_what_is_better_by_far_and_nothing_else() -> None:
+    rng = np.random.default_rng(6)
+    bits = 100 + rng.normal(size=(4, 8, 40)) / 10
+    bits[2] -= 5
+    losses = Losses(bits=bits, sizes=np.full(40, 10.0), groups=np.zeros(40, np.int64))
+    assert surely_better(losses, 0, [1, 2, 3], 0.05) == [False, True, False]

@@ -19,16 +19,18 @@ from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Artifact, Corpus, Embeddings, Export, Run, Scores, Selection, Tokens, human_count
 from assay.artifacts.manifest import EXPORT_MANIFEST, MANIFEST, Manifest
 from assay.artifacts.storage import Location, location
+from assay.artifacts.verification import Verification
 from assay.artifacts.workspace import Workspace
 from assay.comparison.costs import HEADINGS, cost_cells, cost_table
 from assay.comparison.report import in_words
 from assay.comparison.table import table
+from assay.comparison.verification_table import verification_table
 from assay.errors import ArtifactError
 from assay.scorers import Contamination
 
 _NUM_VALUES = 8
 _KINDS: dict[str, type[Artifact]] = {
-    k.kind: k for k in (Comparison, Corpus, Embeddings, Export, Run, Scores, Selection, Tokens)
+    k.kind: k for k in (Comparison, Corpus, Embeddings, Export, Run, Scores, Selection, Tokens, Verification)
 }
 
 
@@ -95,6 +97,8 @@ def describe(artifact: Artifact) -> RenderableType:
     parts: list[RenderableType] = [_facts(artifact.manifest, artifact.folder, artifact.facts())]
     if isinstance(artifact, Comparison):
         parts = [table(artifact.content), Text(f"Report  {artifact.report}")]
+    elif isinstance(artifact, Verification):
+        parts.append(verification_table(artifact.content))
     elif isinstance(artifact, Scores):
         parts += _distributions(artifact)
         if artifact.name == Contamination.name:

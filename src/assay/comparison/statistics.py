@@ -10,7 +10,9 @@ where it dominates.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +69,12 @@ class Losses:
 
     def replicates(self, seed: int = 0, num_replicates: int = NUM_REPLICATES) -> np.ndarray:
         """Bits per byte of every cell in each bootstrap replicate [replicates, cells], as the module says."""
+        return self.replicates_for([LEVEL], seed, num_replicates)[0]
+
+    def replicates_for(
+        self, levels: Sequence[float], seed: int = 0, num_replicates: int = NUM_REPLICATES
+    ) -> list[np.ndarray]:
+        """The same replicates, stretched so that intervals of each level are right."""
         num_seeds = self.bits.shape[1]
         check(num_seeds >= 2, "seeds", num_seeds, "at least 2", "One seed cannot tell an effect from chance.")
         by_seed, by_both = resample(
@@ -78,10 +86,12 @@ class Losses:
             seed,
         )
         centre = self.bits_per_byte().mean(axis=1)
-        stretch = math.sqrt(num_seeds / (num_seeds - 1)) * t_quantile((1 + LEVEL) / 2, num_seeds - 1) / _Z_LEVEL
         num_items = max(2, int(np.bincount(self.groups).min()))
-        widen = math.sqrt(num_items / (num_items - 1)) * t_quantile((1 + LEVEL) / 2, num_items - 1) / _Z_LEVEL
-        return centre + stretch * (by_seed - centre) + widen * (by_both - by_seed)
+        stretched = []
+        for level in levels:
+            stretch, widen = (_stretch(number, level) for number in (num_seeds, num_items))
+            stretched.append(centre + stretch * (by_seed - centre) + widen * (by_both - by_seed))
+        return stretched
 
 
 def effect(losses: np.ndarray, replicates: np.ndarray, arm: int, baseline: int) -> Interval:
@@ -93,6 +103,24 @@ def effect(losses: np.ndarray, replicates: np.ndarray, arm: int, baseline: int) 
     saved = replicates[:, baseline] - replicates[:, arm]
     low, high = np.quantile(saved, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(losses[baseline] - losses[arm]), float(low), float(high))
+
+
+def surely_better(losses: Losses, baseline: int, arms: Sequence[int], chance: float) -> list[bool]:
+    """Which arms are better than the baseline, when the chance of one false "better" among all of them is `chance`.
+
+    Holm 1979, "A simple sequentially rejective multiple test procedure": with m arms left, those are better whose
+    lower bound at level chance / m is above 0; then the same with those that are left, until none is.
+    """
+    by_number = losses.replicates_for([1 - 2 * chance / m for m in range(1, len(arms) + 1)])
+    left = list(range(len(arms)))
+    while left:
+        replicates, m = by_number[len(left) - 1], len(left)
+        lows = {k: np.quantile(replicates[:, baseline] - replicates[:, arms[k]], chance / m) for k in left}
+        found = [k for k in left if lows[k] > 0]
+        if not found:
+            break
+        left = [k for k in left if k not in found]
+    return [k not in left for k in range(len(arms))]
 
 
 def verdict(interval: Interval) -> str:
@@ -130,6 +158,13 @@ def multiplier(
     times = [value / budget for value in values]
     bounds = ["<=" if value <= budgets[0] else ">=" if value >= budgets[-1] else "" for value in values]
     return Multiplier(times[0], times[1], times[2], bounds[0], bounds[1], bounds[2])
+
+
+def _stretch(number: int, level: float) -> float:
+    """What makes a bootstrap's interval over `number` draws the one of Student's t."""
+    quantile = (1 + level) / 2
+    z = _Z_LEVEL if level == LEVEL else NormalDist().inv_cdf(quantile)
+    return math.sqrt(number / (number - 1)) * t_quantile(quantile, number - 1) / z
 
 
 def t_quantile(p: float, degrees: int) -> float:

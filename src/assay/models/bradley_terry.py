@@ -102,9 +102,8 @@ def _has_maximum(first: np.ndarray, second: np.ndarray, shares: np.ndarray, grou
     loses, wins = shares < 1, shares > 0  # of the second at least once
     winners = np.concatenate((second[wins], first[loses]))
     losers = np.concatenate((first[wins], second[loses]))
-    return bool(
-        _reached(winners, losers, roots, len(groups)).all() and _reached(losers, winners, roots, len(groups)).all()
-    )
+    there, back = (_reached(*edges, roots, len(groups)) for edges in ((winners, losers), (losers, winners)))
+    return bool(there.all() and back.all())
 
 
 def _reached(sources: np.ndarray, aims: np.ndarray, roots: np.ndarray, num_things: int) -> np.ndarray:

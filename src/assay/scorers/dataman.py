@@ -1,25 +1,24 @@
 """DataMan: notes by fourteen criteria and a domain for each document, learnt from labels in a file.
 
-Paper: DataMan: Data Manager for Pre-training Large Language Models, Peng et al. 2025 (arXiv:2502.19363), sections 2 and
-3. Authors' code: pengr/DataMan at db3bc94 (read, not copied: it has no licence). A model gives every document notes from
-1 to 5 and one of fifteen domains; documents are taken by the overall score, or by the sum of criteria, inside each source
-and in the shares of domains:
+Paper: DataMan: Data Manager for Pre-training Large Language Models, Peng et al. 2025 (arXiv:2502.19363). Authors' code:
+pengr/DataMan at db3bc94 (read, not copied: it has no licence). A model gives every document notes from 1 to 5 and one
+of fifteen domains; documents are taken by the overall score, or by the sum of criteria, in the shares of domains:
 
     score: {dataman: {labels: {read: labels.jsonl}}}
     select: {quota: {by: dataman.domain, within: top}}
     where: "dataman.overall_score >= 4.5"
 
 What differs:
-- The annotator is one linear model over hashed n-grams for each criterion (ordered notes, all thresholds at once) and one
-  for the domain, instead of a language model of 1.5 billion parameters that writes fifteen lines; so a column is the
+- The annotator is linear over hashed n-grams for each criterion (ordered notes, all thresholds at once) and
+  one for the domain, not a language model of 1.5 billion parameters that writes fifteen lines; so a column is the
   expected note, a number between 1 and 5, and not a whole note.
 - Labels are the user's: the authors' are not released. Any criteria and domains will do.
 - A criterion in which all labels agree cannot be learnt and is refused, not guessed.
 - Repeating documents where a domain is short is asked for (`max_repeats`), not done silently.
 
-Cost: docs/ratings.md. Memory: the text of the labelled documents, and 4 bytes a bucket and criterion or domain (30 MB by
-default). When not to use: where the held-out rank correlations in the summary are low; the paper itself finds that the
-overall score mostly follows from the other criteria.
+Cost: docs/ratings.md. Memory: the text of the labelled documents, and 4 bytes a bucket and criterion or domain (30
+MB by default). When not to use: where the held-out rank correlations in the summary are low. The overall score mostly
+follows from the other criteria.
 """
 
 import json
@@ -53,8 +52,8 @@ _NO_TEXT, _NO_LABEL = "no_text", "no_label"
 class DataMan(Scorer):
     """Notes by several criteria and a domain, learnt from labelled documents.
 
-    labels: documents with `text`, a column of notes from 1 to 5 for each criterion (4, "4" or "4/5"; null where there is
-        none) and one of the domain.
+    labels: documents with `text`, a column of notes from 1 to 5 for each criterion (4, "4" or "4/5"; null where there
+        is none) and one of the domain.
     criteria: columns with notes; `overall_score`, or else the first, is the score.
     domain: column with a domain, or with DataMan's letters; None = there is none.
     answer: column with DataMan's fifteen lines, instead of one a criterion.
@@ -143,8 +142,8 @@ class DataMan(Scorer):
         if self.answer is not None:
             if label[self.answer] is None:
                 return None, [0] * len(self.criteria)
-            domain, notes = read_answer(str(label[self.answer]))
-            return domain, [notes[name] for name in self._ordered]
+            read, notes = read_answer(str(label[self.answer]))
+            return read, [notes[name] for name in self._ordered]
         domain = None if self.domain is None else read_domain(label[self.domain])
         return domain, [read_note(label[name]) or 0 for name in self._ordered]
 
@@ -156,8 +155,8 @@ class DataMan(Scorer):
         """The fitted models: `weights` [buckets, criteria + domains], `thresholds` [criteria, 4], names of domains.
 
         Raises:
-            InvalidParameterError: too many labels that cannot be used, or a criterion (or the domain) that is always the
-                same.
+            InvalidParameterError: too many labels that cannot be used, or a criterion (or the domain) that is always
+                the same.
         """
         found = targets["labels"]
         report = self._usable(found)
@@ -175,8 +174,8 @@ class DataMan(Scorer):
             names = sorted(set(domains.to_pylist()) - {""})
             if len(names) < 2:
                 raise InvalidParameterError(
-                    f"The labelled documents are of {len(names)} domains ({', '.join(names)}) and must be of at least 2. "
-                    "Set `domain` to null to go without."
+                    f"The labelled documents are of {len(names)} domains ({', '.join(names)}) and must be of at least "
+                    "2. Set `domain` to null to go without."
                 )
             which = pc.index_in(domains, pa.array(names, pa.large_string())).fill_null(-1).to_numpy()
             model, figures = self._fit(rows, which >= 0, which, MULTICLASS, tuple(names), self.domain)
@@ -211,8 +210,8 @@ class DataMan(Scorer):
         if len(values) < 2:
             given = f"the note {values[0] + 1}" if len(values) else "no note"
             raise InvalidParameterError(
-                f"All {len(members)} labels by {name!r} have {given}, from which nothing can be learnt. Leave it out of "
-                "`criteria`."
+                f"All {len(members)} labels by {name!r} have {given}, from which nothing can be learnt. Leave it "
+                "out of `criteria`."
             )
         model, figures = fit(chosen_rows(rows, members), labels[members], kind=kind, classes=classes)
         commonest = np.bincount(labels[members]).max() / len(members)

@@ -2,8 +2,8 @@
 
 Paper: QuRating: Selecting High-Quality Data for Training Language Models, Wettig et al. 2024 (arXiv:2402.09739),
 sections 2 and 3. Authors' code: princeton-nlp/QuRating at b5a1203 (read, not copied: it has no licence). A rating s is
-trained by cross entropy of sigmoid(s_b - s_a) against the share of votes for b, which is the model of Bradley and Terry,
-on pairs that are judged clearly, |share - 1/2| >= 0.25. Ratings are scaled to mean 0 and deviation 1 over the pool, and
+trained by cross entropy of sigmoid(s_b - s_a) against the share of votes for b (the model of Bradley and Terry), on
+pairs that are judged clearly, |share - 1/2| >= 0.25. Ratings are scaled to mean 0 and deviation 1 over the pool, and
 documents are drawn with probability proportional to exp(rating / temperature), temperature 2:
 
     score: {qurating: {judgements: {read: judgements.jsonl, text: text_a}}}
@@ -19,7 +19,7 @@ What differs:
 - A model that orders fewer than `min_accuracy` of the held-out pairs as the judge did is refused.
 
 Cost: docs/ratings.md. Memory: the text of the judgements, 5,000 documents, and 4 bytes a bucket and criterion. When not
-to use: with fewer than some hundred judgements, or a criterion that words do not show (facts that are wrong, reasoning).
+to use: with fewer than some hundred judgements, or a criterion that words do not show (wrong facts, reasoning).
 """
 
 import json
@@ -127,8 +127,8 @@ class QuRating(Scorer):
         missing = [name for name in names if name not in batch.schema.names]
         if missing:
             raise InvalidParameterError(
-                f"`judgements` has no column {criterion!r}, nor {missing[0]!r}; it has {', '.join(batch.schema.names)}. "
-                "Name what it has by `criteria`."
+                f"`judgements` has no column {criterion!r}, nor {missing[0]!r}; it has "
+                f"{', '.join(batch.schema.names)}. Name what it has by `criteria`."
             )
         a, b = (_numbers(batch, name) for name in names)
         check(not ((a < 0) | (b < 0)).any(), f"{criterion}_votes", min(a.min(), b.min()), "at least 0")
@@ -190,7 +190,8 @@ class QuRating(Scorer):
             "shares": np.where((first > second)[:, None], 1 - pairs["shares"], pairs["shares"]),
         }
         rows = features(coded.dictionary.take(pa.array(order)), ngrams=self.ngrams, num_buckets=self.num_buckets)
-        weights, report = [], {}
+        weights: list[np.ndarray] = []
+        report: dict[str, Any] = {}
         for k, criterion in enumerate(self.criteria):
             low, high, shares, counts = self._clear_pairs(pairs, k)
             if not len(shares):
@@ -254,8 +255,8 @@ class QuRating(Scorer):
             )
         if accuracy is not None and accuracy < self.min_accuracy:
             raise InvalidParameterError(
-                f"Ratings by {criterion!r} order {accuracy:.2f} of {figures['held_out']} held-out pairs as the judge did; "
-                f"`min_accuracy` is {self.min_accuracy}. Give more judgements, or leave it out of `criteria`."
+                f"Ratings by {criterion!r} order {accuracy:.2f} of {figures['held_out']} held-out pairs as the judge "
+                f"did; `min_accuracy` is {self.min_accuracy}. Give more judgements, or leave it out of `criteria`."
             )
 
     def score(self, batch: pa.RecordBatch, state: State) -> list[pa.Array]:
