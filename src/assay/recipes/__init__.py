@@ -7,7 +7,7 @@ says it, which `assay.compare` takes; what the method needs beside these three a
 
 from types import ModuleType
 
-from assay.recipes import c4, dsir, fineweb, fineweb2, gopher, minhash
+from assay.recipes import c4, dsir, fineweb, fineweb2, gopher, minhash, zipfit
 
 RECIPES: dict[str, ModuleType] = {
     "c4": c4,
@@ -16,6 +16,7 @@ RECIPES: dict[str, ModuleType] = {
     "fineweb2": fineweb2,
     "gopher": gopher,
     "minhash": minhash,
+    "zipfit": zipfit,
 }
 
 __all__ = ["RECIPES"]
