@@ -61,6 +61,13 @@ def test_an_option_that_a_recipe_does_not_take_is_refused() -> None:
         layout("dsir", "pool.jsonl", "target.jsonl", "1M tokens", {"labels": "notes.jsonl"})
 
 
+@pytest.mark.parametrize("name", [name for name in RECIPES if any(options(name).values())])
+def test_what_a_recipe_cannot_do_without_is_asked_for_by_its_option(name: str) -> None:
+    needed = next(option for option, is_needed in options(name).items() if is_needed)
+    with pytest.raises(InvalidParameterError, match=rf"Recipe '{name}' needs .*\. Give it with --{needed} \S+\."):
+        layout(name, "pool.jsonl", "target.jsonl", "1M tokens")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recipes")

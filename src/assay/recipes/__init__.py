@@ -7,15 +7,17 @@ says it, which `assay.compare` takes; what the method needs beside these three a
 
 from types import ModuleType
 
-from assay.recipes import c4, dsir, fineweb, fineweb2, gopher, minhash, zipfit
+from assay.recipes import c4, dataman, dsir, fineweb, fineweb2, gopher, minhash, qurating, zipfit
 
 RECIPES: dict[str, ModuleType] = {
     "c4": c4,
+    "dataman": dataman,
     "dsir": dsir,
     "fineweb": fineweb,
     "fineweb2": fineweb2,
     "gopher": gopher,
     "minhash": minhash,
+    "qurating": qurating,
     "zipfit": zipfit,
 }
 
