@@ -448,6 +448,8 @@ def recipe_run(
     budget: Annotated[str, typer.Option(help="What every arm may take, e.g. '2M tokens'.", show_default=False)],
     holdout: Annotated[str, typer.Option(help="Share of the target to test on, or a file of other documents.")] = "0.3",
     seeds: Annotated[int, typer.Option(help="How often everything is repeated.")] = 5,
+    judgements: Annotated[str | None, _option("judgements")] = None,
+    labels: Annotated[str | None, _option("labels")] = None,
     write: Annotated[
         str | None, typer.Option(help="Folder for the documents that the best arm takes.", show_default=False)
     ] = None,
@@ -472,7 +474,7 @@ def recipe_run(
         budget,
         holdout=holdout,
         seeds=seeds,
-        given={},
+        given={"judgements": judgements, "labels": labels},
         changes=_changes(set),
         write=write,
         workspace=_space(workspace, None),

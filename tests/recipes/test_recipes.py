@@ -3,18 +3,22 @@
 import inspect
 import re
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import pytest
 import yaml
 
 import assay
 from assay import Recipe
+from assay.api.comparing import chosen
 from assay.artifacts.workspace import Workspace
 from assay.errors import ArtifactError, InvalidParameterError
 from assay.recipes import RECIPES
 from assay.recipes.layout import OPTIONS, against_random
 from assay.recipes.pages import SECTIONS, authors, example, layout, needs, options, page, with_page
 from assay.recipes.running import run
+from assay.scorers.dataman_lines import CRITERIA
+from assay.scorers.qurating import CRITERIA as QURATING_CRITERIA
 from tests.conftest import make_prose, write_jsonl
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +65,13 @@ def test_an_option_that_a_recipe_does_not_take_is_refused() -> None:
         layout("dsir", "pool.jsonl", "target.jsonl", "1M tokens", {"labels": "notes.jsonl"})
 
 
+@pytest.mark.parametrize("name", [name for name in RECIPES if any(options(name).values())])
+def test_what_a_recipe_cannot_do_without_is_asked_for_by_its_option(name: str) -> None:
+    needed = next(option for option, is_needed in options(name).items() if is_needed)
+    with pytest.raises(InvalidParameterError, match=rf"Recipe '{name}' needs .*\. Give it with --{needed} \S+\."):
+        layout(name, "pool.jsonl", "target.jsonl", "1M tokens")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recipes")
@@ -74,6 +85,36 @@ def _run(name: str, folder: Path, **settings: object) -> assay.Comparison:
     given = {"budget": "8k tokens", "seeds": 2, "holdout": "0.4", "workspace": Workspace(folder / ".assay")}
     given |= {"out": folder / name} | settings
     return run(name, str(folder / "pool.jsonl"), str(folder / "target.jsonl"), changes=changes, **given)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python's own manual, and words that make no sense, with notes and judgements that say which is which."""
+    path = tmp_path_factory.mktemp("real")
+    manual = [topic[k : k + 1500] for topic in topics.values() for k in range(0, len(topic) - 1000, 1500)]
+    nonsense = [row["text"] for row in make_prose(300, seed=2, topic="t")]
+    texts = [{"id": f"{k}", "text": text} for k, text in enumerate(manual + nonsense)]
+    write_jsonl(path / "pool.jsonl", texts[60:])
+    write_jsonl(path / "target.jsonl", texts[:60])
+    domains = [{"domain": "technology" if k % 3 else "other"} for k in range(len(texts))]
+    notes = [dict.fromkeys(("score", *CRITERIA), 3 + k % 3 - 2 * (k >= len(manual))) for k in range(len(texts))]
+    rows = [text | domain | note for text, domain, note in zip(texts, domains, notes, strict=True)]
+    write_jsonl(path / "labels.jsonl", rows)
+    pairs = [(a, b, 0.1) if k % 2 else (b, a, 0.9) for k, (a, b) in enumerate(zip(manual, nonsense, strict=False))]
+    judged = [{"text_a": a, "text_b": b, **dict.fromkeys(QURATING_CRITERIA, share)} for a, b, share in pairs]
+    write_jsonl(path / "judgements.jsonl", judged)
+    return path
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_arm_of_every_recipe_takes_documents(name: str, real: Path) -> None:
+    given = {option: str(real / OPTIONS[option][0]) for option, is_needed in options(name).items() if is_needed}
+    target = {"read": str(real / "target.jsonl"), "id": "id", "holdout": 0.5}
+    content = layout(name, {"read": str(real / "pool.jsonl"), "id": "id"}, target, "2k tokens", given)
+    recipe = Recipe.from_dict(content | {"pool_sample": 1, "proxy": {"ngram": {"order": 3, "vocab_size": 600}}})
+    for arm in recipe.arms:
+        _, selection = chosen(recipe, arm, Workspace(real / ".assay"))
+        assert selection.manifest.summary["chosen"] >= 2000
 
 
 def test_a_run_finds_the_target_and_leaves_a_recipe_that_gives_the_same(folder: Path) -> None:

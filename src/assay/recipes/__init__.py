@@ -7,11 +7,12 @@ says it, which `assay.compare` takes; what the method needs beside these three a
 
 from types import ModuleType
 
-from assay.recipes import betr, c4, dsir, fineweb, fineweb2, gopher, knn, minhash, rds
+from assay.recipes import betr, c4, dataman, dsir, fineweb, fineweb2, gopher, knn, minhash, qurating, rds, zipfit
 
 RECIPES: dict[str, ModuleType] = {
     "betr": betr,
     "c4": c4,
+    "dataman": dataman,
     "dsir": dsir,
     "fineweb": fineweb,
     "fineweb2": fineweb2,
@@ -19,6 +20,8 @@ RECIPES: dict[str, ModuleType] = {
     "knn": knn,
     "minhash": minhash,
     "rds": rds,
+    "qurating": qurating,
+    "zipfit": zipfit,
 }
 
 __all__ = ["RECIPES"]

@@ -6,7 +6,13 @@ from typing import Any
 Layout = dict[str, Any]  # a recipe as its YAML says it, which `assay.compare` takes
 
 # What a method may need beside pool, target and budget: what stands for it in a page, and what it is.
-OPTIONS: dict[str, tuple[str, str]] = {}
+OPTIONS: dict[str, tuple[str, str]] = {
+    "judgements": (
+        "judgements.jsonl",
+        "pairs of texts (text_a, text_b) and by each criterion the share of votes for text_b",
+    ),
+    "labels": ("labels.jsonl", "documents with a text and notes, in the columns that the recipe's page names"),
+}
 
 
 def against_random(pool: Any, target: Any, budget: str, arms: Mapping[str, Any], **more: Any) -> Layout:
