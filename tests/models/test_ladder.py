@@ -22,7 +22,7 @@ def found() -> Climb:
 def test_rungs_stand_in_order_and_what_was_not_read_gets_more_likely(found: Climb) -> None:
     assert found.rungs.tolist() == [rung for rung in RUNGS for _ in range(2)]
     assert found.bits.shape == (32, 8)
-    assert (np.diff(found.test_bits_per_byte) < 0).all()
+    assert (np.diff(found.heldout_bits_per_byte) < 0).all()
 
 
 def test_each_rung_tells_the_target_better_and_other_text_worse(found: Climb) -> None:

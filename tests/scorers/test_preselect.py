@@ -106,7 +106,7 @@ def test_what_a_table_says_of_some_documents_is_learnt_and_carried_to_others(
     summary = scores.manifest.summary
     assert summary["judged"] == 120 and summary["examples"] == 12
     assert summary["agreement"] > 0.5 and summary["reliability"] is None  # of three models no two halves can be made
-    assert "test_bits_per_byte" not in summary
+    assert "heldout_bits_per_byte" not in summary
 
 
 def test_models_are_named_from_weak_to_strong(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_the_ladder_finds_documents_of_the_target(make_corpus: Callable[..., Cor
     assert (found[:60, None] > found[None, 60:]).mean() > 0.98
     summary = scores.manifest.summary
     assert summary["judged"] == 80 and summary["reliability"] > 0.8
-    assert list(summary["test_bits_per_byte"]) == ["1", "4", "16", "64"]
+    assert list(summary["heldout_bits_per_byte"]) == ["1", "4", "16", "64"]
 
 
 def test_the_ladder_needs_a_target_and_a_table_does_not() -> None:

@@ -32,12 +32,12 @@ class Climb(NamedTuple):
 
     bits: loss of each document under each model [documents, models]; models of a rung stand side by side.
     rungs: how many parts of the target each model has read [models], ascending.
-    test_bits_per_byte: of text of the target that was not read, mean over the draws [rungs].
+    heldout_bits_per_byte: of text of the target that was not read, mean over the draws [rungs].
     """
 
     bits: np.ndarray
     rungs: np.ndarray
-    test_bits_per_byte: np.ndarray
+    heldout_bits_per_byte: np.ndarray
 
 
 def climb(documents: pa.Array, pool: pa.Array, target: pa.Array, num_draws: int, seed: int = 0) -> Climb:

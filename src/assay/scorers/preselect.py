@@ -153,11 +153,11 @@ class PreSelect(Scorer):
         return model.state() | {f"figure.{key}": value for key, value in (figures | learnt).items()}
 
     def fit_summary(self, state: State) -> dict[str, Any]:
-        """`judged`, `examples`, `reliability`, `agreement`, `auc`; with a ladder its `test_bits_per_byte` by rung."""
+        """`judged`, `examples`, `reliability`, `agreement`, `auc`; with a ladder its `heldout_bits_per_byte` by rung."""
         figures = {key.removeprefix("figure."): state[key] for key in state if key.startswith("figure.")}
         shown = {key: [None if np.isnan(x) else float(x) for x in np.atleast_1d(a)] for key, a in figures.items()}
-        rungs = shown.pop("test_bits_per_byte", None)
-        ladder = {} if rungs is None else {"test_bits_per_byte": dict(zip(map(str, RUNGS), rungs, strict=True))}
+        rungs = shown.pop("heldout_bits_per_byte", None)
+        ladder = {} if rungs is None else {"heldout_bits_per_byte": dict(zip(map(str, RUNGS), rungs, strict=True))}
         return {key: values[0] for key, values in shown.items()} | ladder
 
     def score(self, batch: pa.RecordBatch, state: State) -> list[pa.Array]:
@@ -198,7 +198,7 @@ class PreSelect(Scorer):
         found = climb(_as_texts(short[num_background:]), _as_texts(short[:num_background]), target, self.draws)
         figures = {
             "reliability": np.array([reliability(found.bits, found.rungs)]),
-            "test_bits_per_byte": found.test_bits_per_byte,
+            "heldout_bits_per_byte": found.heldout_bits_per_byte,
         }
         return rows.slice(num_background), predictive_strength(found.bits, found.rungs), figures
 
