@@ -153,7 +153,7 @@ class PreSelect(Scorer):
         return model.state() | {f"figure.{key}": value for key, value in (figures | learnt).items()}
 
     def fit_summary(self, state: State) -> dict[str, Any]:
-        """`judged`, `examples`, `reliability`, `agreement`, `auc`; with a ladder its `heldout_bits_per_byte` by rung."""
+        """`judged`, `examples`, `reliability`, `agreement`, `auc`; with a ladder `heldout_bits_per_byte` by rung."""
         figures = {key.removeprefix("figure."): state[key] for key in state if key.startswith("figure.")}
         shown = {key: [None if np.isnan(x) else float(x) for x in np.atleast_1d(a)] for key, a in figures.items()}
         rungs = shown.pop("heldout_bits_per_byte", None)
