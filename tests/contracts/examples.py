@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from assay.scorers import SCORERS, DataMan, QuRating, Scorer
+from assay.scorers import DSIR, SCORERS, Classifier, DataMan, Distil, QuRating, Scorer
 from tests.ratings import judgement_rows, label_rows
 
 
@@ -18,8 +18,30 @@ class Example:
 
 # By what to call them in tests; a scorer that stands here is tried as here, any other as it is.
 GIVEN: dict[str, Example] = {
+    "classifier": Example(scorer=Classifier(num_buckets=1 << 12)),
+    "classifier of documents": Example(
+        scorer=Classifier(positives="good.jsonl", negatives="bad.jsonl", num_buckets=1 << 12),
+        documents={
+            name: pa.RecordBatch.from_pylist(label_rows(30, seed))
+            for seed, name in enumerate(("positives", "negatives"))
+        },
+    ),
+    "classifier of labels": Example(
+        scorer=Classifier(labels="labels.jsonl", column="domain", kind="multiclass", num_buckets=1 << 12),
+        documents={"labels": pa.RecordBatch.from_pylist(label_rows(60))},
+    ),
+    "classifier of notes": Example(
+        scorer=Classifier(labels="labels.jsonl", column="clarity", kind="ordinal", num_buckets=1 << 12),
+        documents={"labels": pa.RecordBatch.from_pylist(label_rows(60))},
+    ),
     "dataman": Example(
         scorer=DataMan(labels={"read": "labels.jsonl"}, criteria=("clarity", "overall_score"), num_buckets=1 << 12),
+        documents={"labels": pa.RecordBatch.from_pylist(label_rows(60))},
+    ),
+    "distil": Example(scorer=Distil(of=DSIR(), floor=0.0, num_buckets=1 << 12)),
+    "distil of the top": Example(scorer=Distil(of=DSIR(), top=0.3, bottom=0.3, floor=0.0, num_buckets=1 << 12)),
+    "distil of numbers": Example(
+        scorer=Distil(labels="labels.jsonl", column="clarity", floor=0.0, num_buckets=1 << 12),
         documents={"labels": pa.RecordBatch.from_pylist(label_rows(60))},
     ),
     "qurating": Example(

@@ -61,7 +61,13 @@ Report = dict[str, Any]
 
 
 def fit(
-    rows: Rows, labels: np.ndarray, *, kind: str, classes: Sequence[str] = (), settings: Settings | None = None
+    rows: Rows,
+    labels: np.ndarray,
+    *,
+    kind: str,
+    classes: Sequence[str] = (),
+    settings: Settings | None = None,
+    compared: np.ndarray | None = None,
 ) -> tuple[Linear, Report]:
     """A calibrated model, and figures about what was held out.
 
@@ -69,6 +75,7 @@ def fit(
         rows: the documents. labels: [documents]; BINARY: 0 or 1, or a probability between (soft labels); MULTICLASS:
             class 0 to K - 1; ORDINAL: the same, in order; REGRESSION: any finite number.
         classes: names of the classes, in order; default their numbers. ORDINAL needs them where the highest is not met.
+        compared: numbers [documents] that BINARY labels were made of; `spearman` of the report is with these.
 
     Returns:
         The model, and `documents`, `held_out`, with BINARY `auc` (labels above 1/2 against the others), `accuracy`,
@@ -112,6 +119,8 @@ def fit(
     out = out[np.argsort(rows.keys[out], kind="stable")]
     scale, bias = _calibrated(kind, margins[out], labels[out], len(classes))
     report = {"documents": len(rows), "held_out": len(out), **_figures(kind, margins[out], labels[out], len(classes))}
+    if kind == BINARY and compared is not None:
+        report["spearman"] = calibration.spearman(margins[out, 0], compared[out])
     offset = bias if kind == ORDINAL else scale * trained.bias + bias
     weights = trained.weights * np.float32(scale)
     return Linear(kind, tuple(classes), rows.ngrams, weights, np.asarray(offset, np.float64)), report

@@ -3,11 +3,13 @@
 from assay.scorers.annotation import Ideal, VoteK
 from assay.scorers.base import EMBEDDING, Column, Method, Scorer, State
 from assay.scorers.betr import BETR
+from assay.scorers.classifier import Classifier
 from assay.scorers.clusters import Clusters
 from assay.scorers.collective import Collective
 from assay.scorers.contamination import Contamination
 from assay.scorers.coverage import FacilityLocation, GraphCut
 from assay.scorers.dataman import DataMan
+from assay.scorers.distil import Distil
 from assay.scorers.dsir import DSIR
 from assay.scorers.exact import Exact
 from assay.scorers.grouping import Grouping
@@ -27,9 +29,11 @@ from assay.scorers.zipfit import ZipFit
 
 SCORERS: dict[str, type[Method]] = {
     "betr": BETR,
+    "classifier": Classifier,
     "clusters": Clusters,
     "contamination": Contamination,
     "dataman": DataMan,
+    "distil": Distil,
     "dsir": DSIR,
     "exact": Exact,
     "facility_location": FacilityLocation,
@@ -62,11 +66,13 @@ __all__ = [
     "PREFIXES",
     "RDS",
     "SCORERS",
+    "Classifier",
     "Clusters",
     "Collective",
     "Column",
     "Contamination",
     "DataMan",
+    "Distil",
     "Exact",
     "FacilityLocation",
     "GraphCut",

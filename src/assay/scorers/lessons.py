@@ -1,0 +1,102 @@
+"""Labelled documents in a state, of bounded number: what classifiers learn from.
+
+Of more than `size` documents those of the least hashes are kept, so that the choice does not depend on order, batch or
+machine. Memory: `size` texts.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assay.errors import InvalidParameterError
+from assay.kernels.arrow import utf8
+from assay.kernels.hashing import hash_strings, mix64_array
+from assay.scorers.base import State
+from assay.scorers.holding import held, hold, joined
+
+_ARRAYS = ("keys", "text.bytes", "text.sizes", "label.bytes", "label.sizes")
+
+
+def lesson(batch: pa.RecordBatch, labels: pa.Array | None = None) -> State:
+    """What a batch contributes: texts and labels, and how many documents there were, without text, without label.
+
+    Args:
+        labels: as text, null where there is none; None = documents need none.
+    """
+    has_text = batch.column("text").is_valid()
+    given = pa.array([""] * len(batch), pa.string()) if labels is None else labels.cast(pa.string())
+    is_in = pc.and_(has_text, given.is_valid())
+    num_texts = has_text.to_numpy(zero_copy_only=False).sum()
+    rows = batch.filter(is_in)
+    ids, texts = (utf8(rows.column(name)) for name in ("id", "text"))
+    # Documents that share an id are told apart by their text.
+    keys = mix64_array(hash_strings(ids.data, ids.offsets)) ^ hash_strings(texts.data, texts.offsets)
+    return {
+        "keys": mix64_array(keys),
+        **hold("text", rows.column("text")),
+        **hold("label", given.filter(is_in)),
+        "counts": np.array([len(batch), len(batch) - num_texts, num_texts - len(rows)]),
+    }
+
+
+def merge_lessons(a: State, b: State, size: int) -> State:
+    """Two contributions as one; of more than `size` documents those with the least hashes."""
+    both = joined(a, b, _ARRAYS)
+    counts = {"counts": a["counts"] + b["counts"]}
+    if len(both["keys"]) <= size:
+        return both | counts
+    rows = np.sort(np.argsort(both["keys"], kind="stable")[:size])
+    kept = (pa.array(held(both, name)).take(pa.array(rows)) for name in ("text", "label"))
+    texts, labels = (hold(name, column) for name, column in zip(("text", "label"), kept, strict=True))
+    return {"keys": both["keys"][rows], **texts, **labels, **counts}
+
+
+def learnt(states: Sequence[State]) -> tuple[pa.Array, pa.Array]:
+    """Texts and labels [documents] of several contributions; training puts them in an order of its own."""
+    columns = (pa.chunked_array([held(state, name) for state in states]) for name in ("text", "label"))
+    texts, labels = (column.combine_chunks() for column in columns)
+    return texts, labels
+
+
+def told(counts: np.ndarray) -> dict[str, int]:
+    """The counts of a contribution, for a report."""
+    return dict(zip(("documents", "without_text", "without_label"), counts.tolist(), strict=True))
+
+
+def labels_of(batch: pa.RecordBatch, column: str, parameter: str) -> pa.Array:
+    """A column of labels as text; a number that is whole is written without a point.
+
+    Raises:
+        InvalidParameterError: there is no such column, or it holds a NaN, lists or records.
+    """
+    if column not in batch.schema.names:
+        raise InvalidParameterError(
+            f"`{parameter}` has no column {column!r}; it has {', '.join(batch.schema.names)}. Name it by `column`."
+        )
+    values = batch.column(column)
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_floating(values.type):
+        if pc.any(pc.is_nan(values)).as_py() or pc.any(pc.is_inf(values)).as_py():
+            raise InvalidParameterError(f"Column {column!r} of `{parameter}` holds a NaN or infinity.")
+        return pa.array([None if v is None else str(int(v)) if v == int(v) else repr(v) for v in values.to_pylist()])
+    if pa.types.is_nested(values.type):
+        raise InvalidParameterError(f"Column {column!r} of `{parameter}` holds lists or records, and no labels.")
+    return values.cast(pa.string())
+
+
+def numbers_of(labels: pa.Array, parameter: str) -> np.ndarray:
+    """Labels that are to be numbers [documents] float64.
+
+    Raises:
+        InvalidParameterError: one is not.
+    """
+    try:
+        values: np.ndarray = labels.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid as error:
+        raise InvalidParameterError(f"`{parameter}` has a label that is no number: {error}") from None
+    if not np.isfinite(values).all():
+        raise InvalidParameterError(f"`{parameter}` has a label that is no finite number.")
+    return values
