@@ -39,7 +39,6 @@ GIVEN: dict[str, Example] = {
         documents={"labels": pa.RecordBatch.from_pylist(label_rows(60))},
     ),
     "distil": Example(scorer=Distil(of=DSIR(), floor=0.0, num_buckets=1 << 12)),
-    "distil of the top": Example(scorer=Distil(of=DSIR(), top=0.3, bottom=0.3, floor=0.0, num_buckets=1 << 12)),
     "distil of numbers": Example(
         scorer=Distil(labels="labels.jsonl", column="clarity", floor=0.0, num_buckets=1 << 12),
         documents={"labels": pa.RecordBatch.from_pylist(label_rows(60))},
