@@ -99,6 +99,17 @@ Memory = Annotated[
 ]
 
 
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Where embedding models of a folder run: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.",
+        callback=_kept_as("ASSAY_DEVICE"),
+        show_default=False,
+    ),
+]
+
+
 def _show_progress(mode: str) -> None:
     try:
         progress.set_mode(mode)
@@ -197,6 +208,7 @@ def compare(
         str | None,
         typer.Option(help="Folder for comparison.json and report.html (default: the recipe's).", show_default=False),
     ] = None,
+    device: Device = None,
     runner: Runner = None,
     part: Part = None,
     memory: Memory = None,
@@ -228,6 +240,7 @@ def score(
     arm: ArmName = None,
     set: Set = None,
     workspace: WorkspacePath = None,
+    device: Device = None,
     runner: Runner = None,
     part: Part = None,
     memory: Memory = None,
@@ -251,6 +264,7 @@ def select(
     arm: ArmName = None,
     set: Set = None,
     workspace: WorkspacePath = None,
+    device: Device = None,
     runner: Runner = None,
     part: Part = None,
     memory: Memory = None,
@@ -276,6 +290,7 @@ def write(
     format: Annotated[str | None, typer.Option(help="parquet, jsonl or jsonl.zst.", show_default=False)] = None,
     set: Set = None,
     workspace: WorkspacePath = None,
+    device: Device = None,
     runner: Runner = None,
     part: Part = None,
     memory: Memory = None,
@@ -358,6 +373,32 @@ def verify_seeds(
     )
     _out.print(verification_table(found.content))
     _out.print(f"\nResult  {found.folder / VERIFICATION}", soft_wrap=True)
+
+
+@app.command()
+@_reported
+def embed(
+    corpus: Annotated[list[str], typer.Argument(help="Documents: files, folders or globs.", show_default=False)],
+    model: Annotated[str, typer.Option(help="words, or a sentence-transformers or model2vec folder.")] = "words",
+    dimensions: Annotated[int, typer.Option(help="Numbers in a vector of words.")] = 128,
+    pooling: Annotated[str, typer.Option(help="mean, or position: later words weigh more.")] = "mean",
+    text: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
+    device: Device = None,
+    workspace: WorkspacePath = None,
+    runner: Runner = None,
+    part: Part = None,
+    memory: Memory = None,
+    progress: ProgressMode = "auto",
+) -> None:
+    """Make a vector for every document, for scorers and policies that go by them; they make their own if need be."""
+    from assay.api.embedding import embed as run_embed
+    from assay.api.reading import read
+    from assay.api.showing import describe
+    from assay.models.embedding import Embedding
+
+    wanted = Embedding(model=model, dimensions=dimensions, pooling=pooling)
+    space = _space(workspace, None)
+    _out.print(describe(run_embed(read(corpus, text=text, workspace=space), wanted, workspace=space)))
 
 
 @app.command()
@@ -458,6 +499,7 @@ def recipe_run(
     ] = None,
     set: Set = None,
     workspace: WorkspacePath = None,
+    device: Device = None,
     runner: Runner = None,
     part: Part = None,
     memory: Memory = None,
