@@ -99,17 +99,6 @@ Memory = Annotated[
 ]
 
 
-Device = Annotated[
-    str | None,
-    typer.Option(
-        "--device",
-        help="Where embedding models of a folder run: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.",
-        callback=_kept_as("ASSAY_DEVICE"),
-        show_default=False,
-    ),
-]
-
-
 def _show_progress(mode: str) -> None:
     try:
         progress.set_mode(mode)
@@ -208,7 +197,6 @@ def compare(
         str | None,
         typer.Option(help="Folder for comparison.json and report.html (default: the recipe's).", show_default=False),
     ] = None,
-    device: Device = None,
     runner: Runner = None,
     part: Part = None,
     memory: Memory = None,
@@ -240,7 +228,6 @@ def score(
     arm: ArmName = None,
     set: Set = None,
     workspace: WorkspacePath = None,
-    device: Device = None,
     runner: Runner = None,
     part: Part = None,
     memory: Memory = None,
@@ -264,7 +251,6 @@ def select(
     arm: ArmName = None,
     set: Set = None,
     workspace: WorkspacePath = None,
-    device: Device = None,
     runner: Runner = None,
     part: Part = None,
     memory: Memory = None,
@@ -290,7 +276,6 @@ def write(
     format: Annotated[str | None, typer.Option(help="parquet, jsonl or jsonl.zst.", show_default=False)] = None,
     set: Set = None,
     workspace: WorkspacePath = None,
-    device: Device = None,
     runner: Runner = None,
     part: Part = None,
     memory: Memory = None,
@@ -383,7 +368,10 @@ def embed(
     dimensions: Annotated[int, typer.Option(help="Numbers in a vector of words.")] = 128,
     pooling: Annotated[str, typer.Option(help="mean, or position: later words weigh more.")] = "mean",
     text: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
-    device: Device = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where a model runs: auto, cpu, cuda, cuda:1, mps.", callback=_kept_as("ASSAY_DEVICE")),
+    ] = None,
     workspace: WorkspacePath = None,
     runner: Runner = None,
     part: Part = None,
@@ -499,7 +487,6 @@ def recipe_run(
     ] = None,
     set: Set = None,
     workspace: WorkspacePath = None,
-    device: Device = None,
     runner: Runner = None,
     part: Part = None,
     memory: Memory = None,
