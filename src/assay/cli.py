@@ -362,6 +362,35 @@ def verify_seeds(
 
 @app.command()
 @_reported
+def embed(
+    corpus: Annotated[list[str], typer.Argument(help="Documents: files, folders or globs.", show_default=False)],
+    model: Annotated[str, typer.Option(help="words, or a sentence-transformers or model2vec folder.")] = "words",
+    dimensions: Annotated[int, typer.Option(help="Numbers in a vector of words.")] = 128,
+    pooling: Annotated[str, typer.Option(help="mean, or position: later words weigh more.")] = "mean",
+    text: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where a model runs: auto, cpu, cuda, cuda:1, mps.", callback=_kept_as("ASSAY_DEVICE")),
+    ] = None,
+    workspace: WorkspacePath = None,
+    runner: Runner = None,
+    part: Part = None,
+    memory: Memory = None,
+    progress: ProgressMode = "auto",
+) -> None:
+    """Make a vector for every document, for scorers and policies that go by them; they make their own if need be."""
+    from assay.api.embedding import embed as run_embed
+    from assay.api.reading import read
+    from assay.api.showing import describe
+    from assay.models.embedding import Embedding
+
+    wanted = Embedding(model=model, dimensions=dimensions, pooling=pooling)
+    space = _space(workspace, None)
+    _out.print(describe(run_embed(read(corpus, text=text, workspace=space), wanted, workspace=space)))
+
+
+@app.command()
+@_reported
 def show(
     thing: Annotated[
         str | None,

@@ -116,7 +116,7 @@ def test_what_cannot_be_a_model_is_refused(pool: Corpus, tmp_path: Path, workspa
     broken.mkdir()
     (broken / "config.json").write_text('{"model_type": "model2vec"}')
     for path, message in (
-        (tmp_path / "none", "must be a file or a folder with files; there is none"),
+        (tmp_path / "none", r'must be "words" or a folder that is there. Models are not downloaded'),
         (tmp_path / "other", r"sentence-transformers model \(modules.json\) or a model2vec one"),
         (broken, "broken cannot be loaded"),
     ):

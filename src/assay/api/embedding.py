@@ -23,7 +23,7 @@ from assay.kernels.embedding import count_words
 from assay.kernels.hashing import hash_strings
 from assay.kernels.unicode import tables
 from assay.models.embedding import NUM_BUCKETS, Embedding, Encoder, WordModel, as_embedding, fit_words
-from assay.models.encoders import load_encoder
+from assay.models.encoders import load_encoder, model_folder
 from assay.scorers import EMBEDDING, Method
 from assay.selection.noise import keyed_hashes, uniforms
 
@@ -77,7 +77,11 @@ def embed(
             schema=schema,
             parts=entries,
             counts={"in": corpus.num_documents},
-            summary={"dimensions": _encoder(wanted, folder, mark).dimensions},
+            summary={
+                "dimensions": _encoder(wanted, folder, mark).dimensions,
+                "model": wanted.model,
+                "pooling": wanted.pooling,
+            },
         )
     return Embeddings(draft.folder, manifest)
 
@@ -90,7 +94,8 @@ def embedding_mark(embedding: Embedding, fitted_on: Corpus, workspace: Workspace
     """
     if embedding.is_fitted_on_pool:
         return f"{_model_draft(fitted_on, embedding.dimensions, workspace).fingerprint}-{embedding.pooling}"
-    return f"{path_fingerprint('embedding.model', embedding.model, workspace)}-{embedding.pooling}"
+    folder = str(model_folder(embedding.model))
+    return f"{path_fingerprint('embedding.model', folder, workspace)}-{embedding.pooling}"
 
 
 def embedding_of(method: Method) -> Embedding | None:

@@ -349,8 +349,9 @@ class Embeddings(Artifact):
         return column
 
     def facts(self) -> dict[str, str]:
-        count = sum(part["rows"] for part in self.manifest.parts)
-        return {"documents": f"{count:,}", "dimensions": f"{self.dimensions:,}"}
+        count, summary = sum(part["rows"] for part in self.manifest.parts), self.manifest.summary
+        model = f"{summary['model']}, pooling {summary['pooling']}"
+        return {"documents": f"{count:,}", "dimensions": f"{self.dimensions:,}", "model": model}
 
 
 class Run(_Columns):

@@ -28,6 +28,18 @@ _BATCH = 1024  # texts at a time: their tokens are in memory together
 _busy = threading.Lock()  # torch has threads of its own, and a second batch would only take memory
 
 
+def model_folder(path: str) -> Path:
+    """The folder that a path means.
+
+    Raises:
+        InvalidParameterError: there is none.
+    """
+    folder = Path(path).expanduser()
+    way_out = "Models are not downloaded: put the model's files into a folder and give its path."
+    check(folder.is_dir(), "embedding.model", path, '"words" or a folder that is there', way_out)
+    return folder
+
+
 def load_encoder(path: str) -> Encoder:
     """The model in a folder.
 
@@ -35,9 +47,7 @@ def load_encoder(path: str) -> Encoder:
         InvalidParameterError: no such folder, or no model in it.
         MissingExtraError: the package that it needs is not installed.
     """
-    folder = Path(path).expanduser()
-    way_out = "Download the model's files into a folder and give its path."
-    check(folder.is_dir(), "embedding.model", path, '"words" or a folder that is there', way_out)
+    folder = model_folder(path)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
     try:
@@ -102,11 +112,7 @@ class TransformerEncoder:
                 f"The embedding model in {folder} must have a tokenizer.json and a max_seq_length, to cut documents by."
             )
         self._room = max(1, self._model.max_seq_length - self._tokenizer.num_special_tokens_to_add())
-
-    @property
-    def dimensions(self) -> int:
-        """Numbers in a vector."""
-        return len(self._encoded(["a"])[0])
+        self.dimensions = len(self._encoded(["1"])[0])  # asked of the model: its own answer has changed its name
 
     def encode(self, texts: pa.Array, pooling: str) -> np.ndarray:
         """Vectors of unit length [texts, dimensions] float32; zeros for a text without tokens, or null."""
