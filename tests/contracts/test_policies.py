@@ -11,7 +11,7 @@ import assay
 from assay.artifacts.workspace import Workspace
 from assay.corpus import jsonl, parts
 from assay.errors import AssayError
-from assay.selection.policies import POLICIES, Policy, Quota, Sample, Threshold, Top, Uniform, Unique
+from assay.selection.policies import POLICIES, Cap, Policy, Quota, Sample, Threshold, Top, Uniform, Unique
 from tests.conftest import make_documents, write_jsonl
 
 EXAMPLES: dict[str, Policy] = {
@@ -20,6 +20,7 @@ EXAMPLES: dict[str, Policy] = {
     "threshold": Threshold(min=20, max=180),
     "sample": Sample(temperature=30.0),
     "quota": Quota(by="source", shares="equal", within=Top()),
+    "cap": Cap(by="source", limit=2_000, within=Top()),
     "unique": Unique(by="twins", within=Top(), repeats={1: 1, 2: 2}),
 }
 BUDGET = 4_000

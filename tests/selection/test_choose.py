@@ -25,7 +25,7 @@ from assay.selection.choose import (
 )
 from assay.selection.expressions import Expression
 from assay.selection.noise import gumbels
-from assay.selection.policies import Policy, Quota, Sample, Threshold, Top, Uniform, Unique
+from assay.selection.policies import Cap, Policy, Quota, Sample, Threshold, Top, Uniform, Unique
 
 
 def once(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -336,9 +336,44 @@ def test_quotas(shares: object, available: dict[str, float], budget: float, expe
     assert {g: b for g, b in found.items() if b} == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_shares_fill_like_water(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    available = {f"g{k}": float(size) for k, size in enumerate(rng.zipf(1.5, 40).clip(max=500))}
+    budget = sum(available.values()) * rng.uniform(0.1, 0.9)
+    low, high = 0.0, max(available.values())
+    for _ in range(100):  # the level at which vessels of these sizes hold the budget
+        level = (low + high) / 2
+        low, high = (level, high) if sum(min(level, size) for size in available.values()) < budget else (low, level)
+    found = Quota(shares="equal").group_budgets(budget, available)
+    assert found == pytest.approx({group: min(level, size) for group, size in available.items()})
+
+
+@pytest.mark.parametrize(
+    ("limit", "budget", "expected"),
+    [
+        (10, 22, {"a": 10, "b": 10, "c": 2}),
+        (10, 11, {"a": 5, "b": 5, "c": 1}),
+        (1e9, 13, {"a": 10, "b": 2.5, "c": 0.5}),
+    ],
+)
+def test_a_cap_cuts_down_what_is_frequent(limit: float, budget: float, expected: dict[str, float]) -> None:
+    available = {"a": 40.0, "b": 10.0, "c": 2.0}
+    assert Cap(limit=limit).group_budgets(budget, available) == pytest.approx(expected)
+
+
+def test_a_cap_that_leaves_too_little_is_told() -> None:
+    with pytest.raises(BudgetError, match="a `limit` of 10 for each value of 'kind' leaves only 22"):
+        Cap(by="kind", limit=10).group_budgets(23, {"a": 40.0, "b": 10.0, "c": 2.0})
+
+
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
+        (lambda: Cap(limit=0), r"`limit` \(=0\) must be a number above 0"),
+        (lambda: Cap(within=Quota()), "`within` .* must be a policy other than quota"),
+        (lambda: Quota(within=Cap()), "`within` .* must be a policy other than cap"),
+        (lambda: Cap(within=Unique()), "`within` .* must be another policy. Put the cap inside"),
         (lambda: Sample(temperature=0), r"`temperature` \(=0\) must be a number above 0"),
         (lambda: Threshold(), "`min` .* must be given, or `max`"),
         (lambda: Threshold(min="high"), r"`min` \(='high'\) must be a number"),

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from assay.errors import InvalidParameterError, check, check_integer, check_number
+from assay.errors import BudgetError, InvalidParameterError, check, check_integer, check_number
 from assay.selection.noise import gumbels
 
+_ROUNDING = 1e-9
 _MAX_SIZE, _MAX_TIMES = 10**12, 10**6  # of clusters, and how often one document may be taken
 
 
@@ -176,14 +177,7 @@ class Quota(Wrapper):
             object.__setattr__(self, "shares", {str(name): share for name, share in self.shares.items()})
         else:
             check(self.shares in ("proportional", "equal"), "shares", self.shares, "proportional or equal", way_out)
-        check(not isinstance(self.within, Quota), "within", "quota", "a policy other than quota")
-        check(
-            self.within.unique_by is None,
-            "within",
-            "unique",
-            "another policy",
-            "Put the quota inside: unique: {within: quota}.",
-        )
+        _check_ungrouped(self)
 
     @property
     def group_by(self) -> str | None:
@@ -209,6 +203,45 @@ class Quota(Wrapper):
     def parameters(self) -> dict[str, Any]:
         shares = self.shares if isinstance(self.shares, str) else dict(self.shares)
         return {"name": self.name, "by": self.by, "shares": shares, "within": self.within.parameters()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cap(Wrapper):
+    """As many documents of each value of a column as there are, up to a limit, filled by another policy.
+
+    What is frequent is cut down and what is rare is kept: the balancing of MetaCLIP (Xu et al. 2023, arXiv:2309.16671,
+    section 3), by a column with one value a document instead of lists of matching queries. Where the limits leave more
+    than the budget, every group gives up the same share. `Quota(shares="equal")` is the cap that meets the budget just
+    so.
+
+    by: the column, of the corpus or of scores ("clusters.cluster").
+    limit: the most of one value, in the budget's unit; for a budget that is a share, in tokens.
+    within: the policy that chooses inside each group.
+    """
+
+    name: ClassVar[str] = "cap"
+    by: str = "source"
+    limit: float = 20_000
+
+    def __post_init__(self) -> None:
+        check(isinstance(self.by, str), "by", self.by, "the name of a column")
+        check_number("limit", self.limit, "a number above 0", lambda x: x > 0)
+        check(isinstance(self.within, Policy), "within", self.within, "a policy")
+        _check_ungrouped(self)
+
+    @property
+    def group_by(self) -> str | None:
+        return self.by
+
+    def group_budgets(self, budget: float, available: Mapping[str, float]) -> dict[str, float]:
+        capped = {group: min(size, self.limit) for group, size in available.items()}
+        total = sum(capped.values())
+        if budget > total * (1 + _ROUNDING) and available:
+            raise BudgetError(
+                f"The budget is {budget:,.0f}, but a `limit` of {self.limit:,g} for each value of {self.by!r} leaves "
+                f"only {total:,.0f}. Lower the budget or raise `limit`."
+            )
+        return {group: min(size, budget * size / total) for group, size in capped.items()} or {"": budget}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,15 +293,25 @@ class Unique(Wrapper):
 
 
 def _as_equal_as_possible(budget: float, available: Mapping[str, float]) -> dict[str, float]:
-    """Equal budgets; what a small group cannot fill goes to the others."""
+    """Equal budgets; what a small group cannot fill goes to the others, as water fills a vessel."""
     budgets: dict[str, float] = {}
+    left = budget
     for group in sorted(available, key=lambda g: (available[g], g)):
-        fair = (budget - sum(budgets.values())) / (len(available) - len(budgets))
+        fair = left / (len(available) - len(budgets))
         budgets[group] = min(fair, available[group]) if len(budgets) < len(available) - 1 else fair
+        left -= budgets[group]
     return budgets
 
 
-POLICIES: dict[str, type[Policy]] = {p.name: p for p in (Uniform, Top, Threshold, Sample, Quota, Unique)}
+def _check_ungrouped(policy: Wrapper) -> None:
+    """Raises InvalidParameterError where a policy with a budget for each group has another such one within."""
+    kind = policy.within.name
+    check(not isinstance(policy.within, Quota | Cap), "within", kind, f"a policy other than {kind}")
+    way_out = f"Put the {policy.name} inside: unique: {{within: {policy.name}}}."
+    check(policy.within.unique_by is None, "within", "unique", "another policy", way_out)
+
+
+POLICIES: dict[str, type[Policy]] = {p.name: p for p in (Uniform, Top, Threshold, Sample, Quota, Cap, Unique)}
 
 
 def _some(names: Iterable[str]) -> str:
