@@ -12,6 +12,7 @@ from assay.api.scoring import score
 from assay.api.selecting import select
 from assay.api.tokenizing import tokenize
 from assay.api.verifying import verify_seeds
+from assay.api.weighting import Weights, weigh
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Corpus, Embeddings, Scores, Selection, Tokens
 from assay.artifacts.verification import Verification
@@ -79,6 +80,7 @@ __all__ = [
     "Uniform",
     "Unique",
     "Verification",
+    "Weights",
     "ZipFit",
     "benchmarks",
     "calibrate",
@@ -92,5 +94,6 @@ __all__ = [
     "select",
     "tokenize",
     "verify_seeds",
+    "weigh",
     "write",
 ]
