@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import assay
 from assay.api.recipe import Recipe
 from assay.artifacts.workspace import Workspace
+from assay.cli import app
 from assay.errors import InvalidParameterError
 from tests.conftest import make_prose, write_jsonl
 
@@ -112,3 +114,12 @@ def test_what_cannot_be_weighed_is_refused(
 ) -> None:
     with pytest.raises(InvalidParameterError, match=message):
         assay.weigh(Recipe.load(folder / "recipe.yaml"), terms, workspace=Workspace(folder / "w"), **settings)
+
+
+def test_the_command_prints_what_an_arm_can_be_given(folder: Path, found: assay.Weights, tmp_path: Path) -> None:
+    terms = [part for term in ("a", "b", "c") for part in ("--term", term)]
+    place = ["--workspace", str(folder / "w"), "--to", str(tmp_path / "weights.yaml")]
+    printed = CliRunner().invoke(app, ["weigh", str(folder / "recipe.yaml"), *terms, *place])
+    assert printed.exit_code == 0, printed.output
+    assert f"score: {found.by}" in printed.output and f"score: {found.rule}" in printed.output
+    assert yaml.safe_load((tmp_path / "weights.yaml").read_text())["by"] == found.by
