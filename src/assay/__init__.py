@@ -12,6 +12,7 @@ from assay.api.scoring import score
 from assay.api.selecting import select
 from assay.api.tokenizing import tokenize
 from assay.api.verifying import verify_seeds
+from assay.api.weighting import Weights, weigh
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Corpus, Embeddings, Scores, Selection, Tokens
 from assay.artifacts.verification import Verification
@@ -96,6 +97,7 @@ __all__ = [
     "Unique",
     "Verification",
     "VoteK",
+    "Weights",
     "ZipFit",
     "benchmarks",
     "calibrate",
@@ -109,5 +111,6 @@ __all__ = [
     "select",
     "tokenize",
     "verify_seeds",
+    "weigh",
     "write",
 ]

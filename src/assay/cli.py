@@ -372,6 +372,18 @@ def embed(
         str | None,
         typer.Option(help="Where a model runs: auto, cpu, cuda, cuda:1, mps.", callback=_kept_as("ASSAY_DEVICE")),
     ] = None,
+def weigh(
+    recipe: RecipePath,
+    terms: Annotated[
+        list[str],
+        typer.Option(
+            "--term",
+            help="A score to weigh, higher is better: dsir.per_ngram, or -repeats.lines. Give several.",
+        ),
+    ],
+    draws: Annotated[int, typer.Option(help="Proxies to train.")] = 64,
+    to: Annotated[Path | None, typer.Option(help="YAML file to write everything to.", show_default=False)] = None,
+    set: Set = None,
     workspace: WorkspacePath = None,
     runner: Runner = None,
     part: Part = None,
@@ -387,6 +399,18 @@ def embed(
     wanted = Embedding(model=model, dimensions=dimensions, pooling=pooling)
     space = _space(workspace, None)
     _out.print(describe(run_embed(read(corpus, text=text, workspace=space), wanted, workspace=space)))
+    """Learn which weighted sum of scores to choose by, from proxies trained on what such sums choose."""
+    from assay.api.weighting import weigh as run_weigh
+
+    if to is not None:
+        _require_folder(to)  # before the work, which would be in vain
+    found = run_weigh(_load(recipe, set), terms, num_draws=draws, workspace=_space(workspace, recipe))
+    _out.print(found.table())
+    _out.print(f"An arm chooses by the weights with\n    score: {found.by}", soft_wrap=True, markup=False)
+    _out.print(f"and by the rule with\n    score: {found.rule}", soft_wrap=True, markup=False)
+    if to is not None:
+        found.save(to)
+        _out.print(f"\nWrote {to}", soft_wrap=True)
 
 
 @app.command()

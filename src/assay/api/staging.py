@@ -135,7 +135,7 @@ def plan_stage(plan: Plan, recipe: Recipe, arms: Sequence[str] | None = None) ->
         what gives the stage once they are done; its selections and runs are made or looked for in the workspace given.
     """
     pool = plan.add("read pool", partial(_open, recipe.pool, "pool"))
-    targets = plan.add("read target", partial(_open_targets, recipe))
+    targets = plan.add("read target", partial(open_targets, recipe))
 
     def add_score(scorer: Method, documents: Callable[[], Mapping[str, Corpus]]) -> Step[Scores]:
         def make(workspace: Workspace) -> Scores:
@@ -221,8 +221,17 @@ def gather_evidence(stage: Stage) -> Evidence:
 
 def _do(stage: Stage, cells: list[tuple[str, int]], runs: dict[tuple[str, int], list[Run]]) -> None:
     """Does the runs of all seeds of some cells and puts them into `runs`."""
-    recipe, bench = stage.recipe, stage.bench
-    tasks = [stage.task(name, seed, num_tokens=tokens) for name, tokens in cells for seed in range(recipe.seeds)]
+    seeds = stage.recipe.seeds
+    tasks = [stage.task(name, seed, num_tokens=tokens) for name, tokens in cells for seed in range(seeds)]
+    who = RANDOM if {name for name, _ in cells} == {RANDOM} else "all arms"
+    what = f"train {who} at {', '.join(map(human_count, sorted({tokens for _, tokens in cells})))} tokens"
+    found = do_tasks(stage.bench, tasks, what)
+    for k, cell in enumerate(cells):
+        runs[cell] = found[k * seeds : (k + 1) * seeds]
+
+
+def do_tasks(bench: Bench, tasks: Sequence[Task], what: str) -> list[Run]:
+    """The run of each task, found or done, by all processes that want it; `what` tells people which they are."""
     drafts = [task.draft(bench) for task in tasks]
     looking = replace(bench, workspace=bench.workspace.looking())
     todo = [k for k, task in enumerate(tasks) if not _is_found(looking, task)]
@@ -232,12 +241,9 @@ def _do(stage: Stage, cells: list[tuple[str, int]], runs: dict[tuple[str, int], 
         _ = bench.test  # made here once, not in every worker
         for k in todo:
             make_folder(drafts[k].folder)
-        who = RANDOM if {name for name, _ in cells} == {RANDOM} else "all arms"
-        what = f"train {who} at {', '.join(map(human_count, sorted({tokens for _, tokens in cells})))} tokens"
         paths = [drafts[k].folder / MANIFEST for k in todo]
         share_step(None, what, partial(run, bench), [tasks[k] for k in todo], paths, [1] * len(todo), "runs")
-    for k, cell in enumerate(cells):
-        runs[cell] = [Run(draft.folder) for draft in drafts[k * recipe.seeds : (k + 1) * recipe.seeds]]
+    return [Run(draft.folder) for draft in drafts]
 
 
 def _is_found(looking: Bench, task: Task) -> bool:
@@ -286,7 +292,7 @@ def _open_benchmarks(source: Source, workspace: Workspace) -> dict[str, Corpus]:
     )
 
 
-def _open_targets(recipe: Recipe, workspace: Workspace) -> tuple[dict[str, Corpus], dict[str, Corpus]]:
+def open_targets(recipe: Recipe, workspace: Workspace) -> tuple[dict[str, Corpus], dict[str, Corpus]]:
     """(documents to fit on, documents to test on) by target."""
     fit: dict[str, Corpus] = {}
     heldout: dict[str, Corpus] = {}
