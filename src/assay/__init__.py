@@ -4,6 +4,7 @@ from assay.api.calibrating import calibrate
 from assay.api.comparing import compare
 from assay.api.duplicates import duplicates
 from assay.api.embedding import embed
+from assay.api.labelling import Labels, label
 from assay.api.reading import benchmarks, read, write
 from assay.api.recipe import Arm, Calibration, Recipe
 from assay.api.refining import refine
@@ -51,6 +52,7 @@ __all__ = [
     "Embeddings",
     "Exact",
     "Heuristics",
+    "Labels",
     "Language",
     "Length",
     "MinHash",
@@ -76,6 +78,7 @@ __all__ = [
     "compare",
     "duplicates",
     "embed",
+    "label",
     "read",
     "refine",
     "score",
