@@ -5,6 +5,7 @@ from assay.api.comparing import compare
 from assay.api.divergence import kl_reduction
 from assay.api.duplicates import duplicates
 from assay.api.embedding import embed
+from assay.api.labelling import Labels, label
 from assay.api.reading import benchmarks, read, write
 from assay.api.recipe import Arm, Calibration, Recipe
 from assay.api.refining import refine
@@ -75,6 +76,7 @@ __all__ = [
     "GraphCut",
     "Heuristics",
     "Ideal",
+    "Labels",
     "Language",
     "Length",
     "MinHash",
@@ -105,6 +107,7 @@ __all__ = [
     "duplicates",
     "embed",
     "kl_reduction",
+    "label",
     "read",
     "refine",
     "score",

@@ -320,6 +320,37 @@ def calibrate(
 
 @app.command()
 @_reported
+def label(
+    pool: Annotated[list[str], typer.Argument(help="Documents: files, folders or globs.", show_default=False)],
+    classes: Annotated[str, typer.Option(help="The labels that there are: good,bad", show_default=False)],
+    to: Annotated[Path, typer.Option(help="Folder for questions and labels.")] = Path("labels"),
+    budget: Annotated[int, typer.Option(help="Labels in all.")] = 200,
+    batch: Annotated[int, typer.Option(help="How many are asked for at a time.")] = 20,
+    strategy: Annotated[str, typer.Option(help="random, least_confidence, margin or diverse.")] = "margin",
+    pseudo: Annotated[bool, typer.Option("--pseudo", help="The model labels what it is sure of.")] = False,
+    text: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
+    workspace: WorkspacePath = None,
+    progress: ProgressMode = "auto",
+) -> None:
+    """Read the labels in a folder, and ask for those of the documents that would teach most."""
+    from assay.api.labelling import label as run_label
+    from assay.api.reading import read
+
+    space = _space(workspace, None)
+    names = [name.strip() for name in classes.split(",")]
+    settings = {"budget": budget, "batch": batch, "strategy": strategy, "pseudo": pseudo, "workspace": space}
+    found = run_label(read(pool, text=text, workspace=space), to, classes=names, **settings)
+    told = f"{found.num_labels} of {budget} labels"
+    if found.accuracy is not None:
+        told += f"; of those held out, a model of the others has {100 * found.accuracy:.0f} % right"
+    _out.print(told, soft_wrap=True)
+    _out.print(f"\nLabels  {found.path}", soft_wrap=True)
+    if found.to_answer is not None:
+        _out.print(f"Answer  {found.to_answer}: fill in each `label`, then run this again.", soft_wrap=True)
+
+
+@app.command()
+@_reported
 def verify_seeds(
     candidates: Annotated[
         list[str], typer.Argument(help="Candidates: files, folders or globs, or name=files.", show_default=False)

@@ -1,6 +1,6 @@
 """Cutting a small corpus in two: text to choose by, and text to test on that nothing else may see."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -42,8 +42,8 @@ def split_holdout(corpus: Corpus, share: float, workspace: Workspace) -> tuple[C
     fit = table.take(pa.array(np.sort(order[num_held:])))
     held = _limited(table, order[:num_held], corpus.name)
     return (
-        _store(fit, corpus, "fit", {"holdout": share, "side": "fit"}, workspace),
-        _store(held, corpus, "heldout", {"holdout": share, "side": "test"}, workspace),
+        store_subset(fit, corpus, "fit", {"holdout": share, "side": "fit"}, workspace),
+        store_subset(held, corpus, "heldout", {"holdout": share, "side": "test"}, workspace),
     )
 
 
@@ -59,7 +59,7 @@ def limit_holdout(corpus: Corpus, workspace: Workspace) -> Corpus:
         return corpus
     table = _whole(corpus)
     held = _limited(table, _hash_order(table), corpus.name)
-    return _store(held, corpus, "heldout", {"side": "test"}, workspace)
+    return store_subset(held, corpus, "heldout", {"side": "test"}, workspace)
 
 
 def leave_out_seen(heldout: Corpus, fits: Sequence[Corpus], workspace: Workspace) -> Corpus:
@@ -84,7 +84,7 @@ def leave_out_seen(heldout: Corpus, fits: Sequence[Corpus], workspace: Workspace
     note(f"{num_seen} of the {len(table)} documents of {heldout.name} left out: arms are chosen by the same texts")
     unseen = table.filter(pa.array(~is_seen))
     parameters = {"side": "test", "unseen_by": sorted(fit.fingerprint for fit in fits)}
-    return _store(unseen, heldout, "unseen", parameters, workspace, num_seen)
+    return store_subset(unseen, heldout, "unseen", parameters, workspace, num_seen)
 
 
 def _text_hashes(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
@@ -113,19 +113,26 @@ def _limited(table: pa.Table, order: np.ndarray, name: str) -> pa.Table:
     return table.take(pa.array(np.sort(taken)))
 
 
-def _store(
-    table: pa.Table,
+def store_subset(
+    table: pa.Table | Callable[[], pa.Table],
     source: Corpus,
     side: str,
     parameters: Mapping[str, object],
     workspace: Workspace,
     num_seen: int = 0,
 ) -> Corpus:
+    """A corpus of some documents of another, or the one that is there already.
+
+    Args:
+        table: `id` and `text`, or what makes them, which is asked only where they are not there yet.
+        side: what it is called after the source's name. parameters: what they were chosen by.
+    """
     inputs = {"corpus": source.fingerprint}
     draft = workspace.open_draft("corpus", f"{source.name}-{side}", VERSION, parameters, inputs)
     manifest = draft.finished()
     if manifest is None:
         draft.start()
+        table = table if isinstance(table, pa.Table) else table()
         with atomic_path(draft.folder / _PART) as path:
             pq.write_table(table, path, compression="zstd", write_page_checksum=True)
         text = utf8(table["text"])

@@ -83,6 +83,22 @@ def features(texts: pa.Array, *, ngrams: int = 2, num_buckets: int = 1 << 20) ->
     return Rows(starts, buckets, counts, scales, hash_strings(text.data, text.offsets), ngrams, num_buckets)
 
 
+def chosen_rows(rows: Rows, members: np.ndarray) -> Rows:
+    """Some documents of many [members], in the order given."""
+    sizes = np.diff(rows.starts)[members]
+    starts = np.concatenate(([0], np.cumsum(sizes)))
+    places = np.arange(starts[-1]) + np.repeat(rows.starts[members] - starts[:-1], sizes)
+    return Rows(
+        starts,
+        rows.buckets[places],
+        rows.counts[places],
+        rows.scales[members],
+        rows.keys[members],
+        rows.ngrams,
+        rows.num_buckets,
+    )
+
+
 @dataclass(frozen=True)
 class Linear:
     """A trained model.

@@ -36,7 +36,7 @@ from assay.kernels.arrow import masked, utf8
 from assay.kernels.linear import margins_of_texts
 from assay.kernels.unicode import tables
 from assay.kernels.words import MAX_ORDER
-from assay.models.linear import MAX_BUCKETS, MULTICLASS, ORDINAL, Rows, features, predictions
+from assay.models.linear import MAX_BUCKETS, MULTICLASS, ORDINAL, Rows, chosen_rows, features, predictions
 from assay.models.linear_fit import fit
 from assay.scorers.base import Column, Scorer, State
 from assay.scorers.dataman_lines import CRITERIA, HIGHEST, Unusable, read_answer, read_domain, read_note
@@ -247,19 +247,3 @@ class DataMan(Scorer):
         """
         report: dict[str, Any] = json.loads(str(state["report"]))
         return report
-
-
-def chosen_rows(rows: Rows, members: np.ndarray) -> Rows:
-    """Some documents of many [members], in the order given."""
-    sizes = np.diff(rows.starts)[members]
-    starts = np.concatenate(([0], np.cumsum(sizes)))
-    places = np.arange(starts[-1]) + np.repeat(rows.starts[members] - starts[:-1], sizes)
-    return Rows(
-        starts,
-        rows.buckets[places],
-        rows.counts[places],
-        rows.scales[members],
-        rows.keys[members],
-        rows.ngrams,
-        rows.num_buckets,
-    )
