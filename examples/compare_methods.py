@@ -14,8 +14,10 @@ the target. What is tested on shares no document, article (SQuAD) or passage (Sc
 
 import hashlib
 import json
-import statistics
+import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +26,7 @@ from typing import Any
 import pyarrow as pa
 
 import assay
-from assay.api.costing import steps_behind
+from assay.api.comparing import chosen
 from assay.artifacts.manifest import atomic_path
 from assay.artifacts.workspace import Workspace
 from assay.comparison.result import multiplier_estimate, multiplier_interval
@@ -52,7 +54,8 @@ BENCHMARKS = {
 DOMAINS = {"biomed": ("CRAFT", "allofplos"), "code": ("",)}  # words in the names of sources: articles, no leaflets
 TARGETS = (*BENCHMARKS, *DOMAINS)
 CONTROLS: dict[str, Any] = {"another random": {}, "longest": {"score": "length.bytes"}}
-NOT_CHOOSING = ("read", "split", "tokenize", "train", "score overlap")  # what every arm needs, random too
+SECONDS = "core_seconds"  # of choosing, in the JSON file
+TIMED = "sciq"  # the target for which it is measured what choosing costs
 
 
 def main(data: Path, *names: str) -> None:
@@ -61,9 +64,12 @@ def main(data: Path, *names: str) -> None:
         check_choice("target", name, TARGETS)
     pool = stored("pool", pool_documents(data))
     for name in names or TARGETS:
-        sides = [stored(f"{name}-{side}", target_documents(data, name, side)) for side in ("fit", "test")]
         started = time.perf_counter()
-        keep(name, found(name, pool, *sides))
+        sides = [stored(f"{name}-{side}", target_documents(data, name, side)) for side in ("fit", "test")]
+        question = layout_of(name, pool, *sides)
+        keep(name, found(question))
+        if name == TIMED:
+            keep(SECONDS, core_seconds(question))
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
     write_page(json.loads(FOUND.read_text(encoding="utf-8")))
 
@@ -131,40 +137,55 @@ def arms(pool: str, target: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return known
 
 
-def found(name: str, pool: str, fit: str, test: str) -> dict[str, Any]:
-    """Compares the arms for a target: what the page says of each."""
+def layout_of(name: str, pool: str, fit: str, test: str) -> dict[str, Any]:
+    """The comparison of all arms for a target, as a recipe says it."""
     target = {"read": fit, "id": "id", "holdout": test}
-    recipe = {
-        "pool": {"read": pool, "id": "id"},
-        "target": {name: target},
-        "budget": f"{BUDGET} tokens",
-        "seeds": SEEDS,
-        "arms": arms(pool, target),
-    }
-    content = assay.compare(recipe, workspace=KEPT).content
-    rows = []
-    for arm in content["arms"]:
-        behind = steps_behind([arm["selection"]], Workspace(KEPT))
-        seconds = sum(s["core_seconds"] for s in behind if not s["step"].startswith(NOT_CHOOSING))
-        facts = {k: arm.get(k) for k in ("name", "bits_per_byte", "effect", "verdict", "detectable", "multiplier")}
-        rows.append(facts | {"core_seconds": seconds})
+    content = {"pool": {"read": pool, "id": "id"}, "target": {name: target}, "budget": f"{BUDGET} tokens"}
+    return content | {"seeds": SEEDS, "arms": {"random": {}} | arms(pool, target)}
+
+
+def found(question: dict[str, Any]) -> dict[str, Any]:
+    """Compares the arms: what the page says of each."""
+    content = assay.compare(question, workspace=KEPT).content
+    keys = ("name", "bits_per_byte", "effect", "verdict", "detectable", "multiplier")
     taken = {k: content["pool"][k] for k in ("documents", "bytes", "tokens")}
+    rows = [{k: arm.get(k) for k in keys} for arm in content["arms"]]
     return {"heldout_documents": content["heldout_documents"], "pool": taken, "arms": rows}
 
 
+def core_seconds(question: dict[str, Any]) -> dict[str, float]:
+    """What it takes to score the whole pool and choose, for each arm by itself; reading and tokenizing are done before.
+
+    Seconds of this process on all cores: how busy the machine is otherwise hardly changes them.
+    """
+    recipe, spent = assay.Recipe.from_dict(question), {}
+    with tempfile.TemporaryDirectory(dir=KEPT) as folder:
+        ready, own = Path(folder, "ready"), Path(folder, "own")
+        chosen(recipe, "random", Workspace(ready))
+        for arm in recipe.arms:
+            shutil.copytree(ready, own, copy_function=os.link)
+            before = time.process_time()
+            chosen(recipe, arm, Workspace(own))
+            spent[arm] = time.process_time() - before
+            shutil.rmtree(own)
+    return spent
+
+
 def keep(name: str, result: dict[str, Any]) -> None:
-    """Puts what was found for a target into the JSON file, numbers to five digits."""
+    """Puts what was found for a target, or what choosing cost, into the JSON file, numbers to five digits."""
     everything = json.loads(FOUND.read_text(encoding="utf-8")) if FOUND.exists() else {}
     everything[name] = json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.5g}"))
-    ordered = {target: everything[target] for target in TARGETS if target in everything}
-    lines = ",\n".join(f'"{target}": {_one_arm_a_line(ordered[target])}' for target in ordered)
+    lines = [f'"{key}": {_lines(everything[key])}' for key in (*TARGETS, SECONDS) if key in everything]
     with atomic_path(FOUND) as draft:
-        draft.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+        draft.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
-def _one_arm_a_line(result: dict[str, Any]) -> str:
-    head = json.dumps({k: v for k, v in result.items() if k != "arms"})
-    return head[:-1] + ', "arms": [\n  ' + ",\n  ".join(map(json.dumps, result["arms"])) + "\n]}"
+def _lines(result: dict[str, Any]) -> str:
+    """JSON with a line for each arm."""
+    if "arms" not in result:
+        return json.dumps(result)
+    head, arms = json.dumps({k: v for k, v in result.items() if k != "arms"}), map(json.dumps, result["arms"])
+    return f'{head[:-1]}, "arms": [\n  ' + ",\n  ".join(arms) + "\n]}"
 
 
 def write_page(everything: dict[str, Any]) -> None:
@@ -176,26 +197,32 @@ def write_page(everything: dict[str, Any]) -> None:
 
 def tables(everything: dict[str, Any]) -> str:
     """One table of multipliers over arms and targets, and one a target with effects and intervals."""
-    return "\n\n".join([overview(everything), *(detail(name, result) for name, result in everything.items())])
+    seconds = everything.get(SECONDS, {})
+    results = {target: everything[target] for target in TARGETS if target in everything}
+    return "\n\n".join([overview(results, seconds), *(detail(*item, seconds) for item in results.items())])
 
 
-def overview(everything: dict[str, Any]) -> str:
-    """Data multipliers where an arm differs from random, and core seconds of choosing, mean over targets."""
+def overview(results: dict[str, Any], seconds: dict[str, float]) -> str:
+    """Data multipliers where an arm differs from random, how often it does, and what choosing costs."""
     lines = [
-        f"| arm | {' | '.join(everything)} | better, worse | core seconds |",
-        f"|---|{'---|' * len(everything)}---|---|",
+        f"| arm | {' | '.join(results)} | better, worse | core seconds |",
+        f"|---|{'---|' * len(results)}---|---|",
     ]
     by_arm: dict[str, dict[str, Any]] = {}
-    for target, result in everything.items():
+    for target, result in results.items():
         for arm in result["arms"]:
             by_arm.setdefault(arm["name"], {})[target] = arm
     for name, per_target in by_arm.items():
-        cells = [short(per_target.get(target)) for target in everything]
+        cells = [short(per_target.get(target)) for target in results]
         verdicts = [arm["verdict"] for arm in per_target.values()]
         counts = f"{verdicts.count('better')}, {verdicts.count('worse')}" if name != "random" else ""
-        seconds = statistics.mean(arm["core_seconds"] for arm in per_target.values())
-        lines.append(f"| {name} | {' | '.join(cells)} | {counts} | {seconds:.1f} |")
+        lines.append(f"| {name} | {' | '.join(cells)} | {counts} | {cost(name, seconds)} |")
     return "\n".join(lines)
+
+
+def cost(name: str, seconds: dict[str, float]) -> str:
+    """Core seconds of an arm for the table."""
+    return f"{seconds[name]:.1f}" if name in seconds else ""
 
 
 def short(arm: dict[str, Any] | None) -> str:
@@ -209,8 +236,8 @@ def short(arm: dict[str, Any] | None) -> str:
     return {"better": f"**{times}**", "worse": f"{times} worse"}.get(arm["verdict"], "no")
 
 
-def detail(name: str, result: dict[str, Any]) -> str:
-    """A target's table: bits per byte saved with interval, verdict, data multiplier."""
+def detail(name: str, result: dict[str, Any], seconds: dict[str, float]) -> str:
+    """A target's table, best arm first: bits per byte saved with interval, verdict, data multiplier, cost."""
     pool, baseline = result["pool"], result["arms"][0]["bits_per_byte"]
     lines = [
         f"**{name}**: n = {SEEDS} seeds x {result['heldout_documents']:,} held-out documents; {BUDGET / 1e6:g}M tokens "
@@ -227,7 +254,7 @@ def detail(name: str, result: dict[str, Any]) -> str:
             verdict = f"no difference shown (detectable: {arm['detectable']:.3f})"
         saved = f"{effect['estimate']:+.3f} ({effect['low']:+.3f} to {effect['high']:+.3f})"
         multiplier = multiplier_estimate(times) + (f" ({multiplier_interval(times)})" if times else "")
-        lines.append(f"| {arm['name']} | {saved} | {verdict} | {multiplier} | {arm['core_seconds']:.1f} |")
+        lines.append(f"| {arm['name']} | {saved} | {verdict} | {multiplier} | {cost(arm['name'], seconds)} |")
     return "\n".join(lines)
 
 

@@ -534,6 +534,7 @@ def recipe_run(
     seeds: Annotated[int, typer.Option(help="How often everything is repeated.")] = 5,
     judgements: Annotated[str | None, _option("judgements")] = None,
     labels: Annotated[str | None, _option("labels")] = None,
+    losses: Annotated[str | None, _option("losses")] = None,
     write: Annotated[
         str | None, typer.Option(help="Folder for the documents that the best arm takes.", show_default=False)
     ] = None,
@@ -558,7 +559,7 @@ def recipe_run(
         budget,
         holdout=holdout,
         seeds=seeds,
-        given={"judgements": judgements, "labels": labels},
+        given={"judgements": judgements, "labels": labels, "losses": losses},
         changes=_changes(set),
         write=write,
         workspace=_space(workspace, None),

@@ -7,20 +7,45 @@ says it, which `assay.compare` takes; what the method needs beside these three a
 
 from types import ModuleType
 
-from assay.recipes import betr, c4, dataman, dsir, fineweb, fineweb2, gopher, knn, minhash, qurating, rds, zipfit
+from assay.recipes import (
+    betr,
+    c4,
+    dataman,
+    divconq,
+    dsir,
+    fineweb,
+    fineweb2,
+    gopher,
+    ideal,
+    ingenious,
+    knn,
+    minhash,
+    preselect,
+    qurating,
+    rds,
+    semdedup,
+    vote_k,
+    zipfit,
+)
 
 RECIPES: dict[str, ModuleType] = {
     "betr": betr,
     "c4": c4,
     "dataman": dataman,
+    "divconq": divconq,
     "dsir": dsir,
     "fineweb": fineweb,
     "fineweb2": fineweb2,
     "gopher": gopher,
+    "ideal": ideal,
+    "ingenious": ingenious,
     "knn": knn,
     "minhash": minhash,
-    "rds": rds,
+    "preselect": preselect,
     "qurating": qurating,
+    "rds": rds,
+    "semdedup": semdedup,
+    "vote_k": vote_k,
     "zipfit": zipfit,
 }
 

@@ -12,6 +12,7 @@ OPTIONS: dict[str, tuple[str, str]] = {
         "pairs of texts (text_a, text_b) and by each criterion the share of votes for text_b",
     ),
     "labels": ("labels.jsonl", "documents with a text and notes, in the columns that the recipe's page names"),
+    "losses": ("losses.csv", "a table (.csv, .jsonl, .parquet) of id and the losses of models, the least able first"),
 }
 
 
