@@ -403,6 +403,25 @@ def embed(
         str | None,
         typer.Option(help="Where a model runs: auto, cpu, cuda, cuda:1, mps.", callback=_kept_as("ASSAY_DEVICE")),
     ] = None,
+    workspace: WorkspacePath = None,
+    runner: Runner = None,
+    part: Part = None,
+    memory: Memory = None,
+    progress: ProgressMode = "auto",
+) -> None:
+    """Make a vector for every document, for scorers and policies that go by them; they make their own if need be."""
+    from assay.api.embedding import embed as run_embed
+    from assay.api.reading import read
+    from assay.api.showing import describe
+    from assay.models.embedding import Embedding
+
+    wanted = Embedding(model=model, dimensions=dimensions, pooling=pooling)
+    space = _space(workspace, None)
+    _out.print(describe(run_embed(read(corpus, text=text, workspace=space), wanted, workspace=space)))
+
+
+@app.command()
+@_reported
 def weigh(
     recipe: RecipePath,
     terms: Annotated[
@@ -421,15 +440,6 @@ def weigh(
     memory: Memory = None,
     progress: ProgressMode = "auto",
 ) -> None:
-    """Make a vector for every document, for scorers and policies that go by them; they make their own if need be."""
-    from assay.api.embedding import embed as run_embed
-    from assay.api.reading import read
-    from assay.api.showing import describe
-    from assay.models.embedding import Embedding
-
-    wanted = Embedding(model=model, dimensions=dimensions, pooling=pooling)
-    space = _space(workspace, None)
-    _out.print(describe(run_embed(read(corpus, text=text, workspace=space), wanted, workspace=space)))
     """Learn which weighted sum of scores to choose by, from proxies trained on what such sums choose."""
     from assay.api.weighting import weigh as run_weigh
 
