@@ -93,6 +93,19 @@ def some_texts(pool: str, num_bytes: int) -> list[str]:
     return [texts[k] for k in order[: int(np.searchsorted(sizes, num_bytes)) + 1]]
 
 
+def domain_passages(files: list[Path], number: int) -> tuple[list[str], np.ndarray]:
+    """Up to `number` passages of 500 characters of each file's documents, and which file's they are."""
+    texts: list[str] = []
+    labels: list[int] = []
+    for label, file in enumerate(files):
+        found = some_texts(str(file), 1 << 40)
+        cuts = [(text, k) for text in found for k in range(0, max(1, len(text) - 250), 500)]
+        picks = np.random.default_rng(label).permutation(len(cuts))[:number]
+        texts += [cuts[k][0][cuts[k][1] : cuts[k][1] + 500] for k in picks]
+        labels += [label] * len(picks)
+    return texts, np.array(labels)
+
+
 def million_rows(folder: Path, num_rows: int = 1_000_000) -> Path:
     """A JSONL file of short synthetic documents."""
     path = folder / "million.jsonl"
