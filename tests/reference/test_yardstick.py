@@ -15,7 +15,7 @@ from assay.kernels.arrow import utf8
 from assay.kernels.embedding import count_words
 from assay.kernels.unicode import tables
 from assay.models.embedding import NUM_BUCKETS, Embedding, WordModel, fit_words
-from assay.scorers import BETR, DSIR, KNN, RDS, Scorer, ZipFit
+from assay.scorers import BETR, DSIR, KNN, RDS, Classifier, Distil, Scorer, ZipFit
 from tests.reference.test_dsir import area_under_curve, tasks, toy_pile  # noqa: F401  (fixtures)
 
 # What is tried, its column, and the least mean and least area that it may have: a little below what was measured. In
@@ -23,6 +23,13 @@ from tests.reference.test_dsir import area_under_curve, tasks, toy_pile  # noqa:
 TABLE: dict[str, tuple[Scorer, str, float, float]] = {
     "dsir as published (.819, .634)": (DSIR(), "dsir.log_weight", 0.819, 0.634),
     "dsir smoothed, per n-gram (.944, .793)": (DSIR(smoothing=0.5), "dsir.per_ngram", 0.944, 0.84),
+    "classifier (logistic regression .947, .861)": (Classifier(), "classifier.probability", 0.955, 0.861),
+    "distil, top tenth of dsir per n-gram": (
+        Distil(of=DSIR(smoothing=0.5), column="dsir.per_ngram", top=0.1),
+        "distil.score",
+        0.955,
+        0.9,
+    ),
     "zipfit (.866, .673)": (ZipFit(), "zipfit.alignment", 0.866, 0.72),
     "rds, order": (RDS(), "rds.order", 0.94, 0.83),
     "rds, similarity (LSA max .936, .804)": (RDS(), "rds.similarity", 0.95, 0.83),

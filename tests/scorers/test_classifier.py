@@ -17,6 +17,7 @@ from assay.errors import InputError, InvalidParameterError
 from assay.models.calibration import area_under_curve, spearman
 from assay.models.linear import Linear, features
 from assay.models.linear_fit import fit
+from assay.scorers.lessons import beginnings
 from tests.conftest import make_documents, write_jsonl
 
 SMALL = {"num_buckets": 1 << 14}
@@ -110,6 +111,13 @@ def test_labels_without_text_or_label_are_counted() -> None:
     report = scorer.fit_summary(state)
     assert report["sources"]["labels"] == {"documents": 100, "without_text": 1, "without_label": 7}
     assert report["documents"] == 92
+
+
+def test_of_long_texts_the_beginning_is_learnt_in_whole_characters() -> None:
+    texts = ["abc", "ab\u00e9c", "\u6f22\u5b57", "\U0001f642x", "", None, "x" * 50]
+    for max_bytes in range(1, 12):
+        found = beginnings(pa.array(texts).slice(1), max_bytes).to_pylist()
+        assert found == [(t or "").encode()[:max_bytes].decode(errors="ignore") for t in texts[1:]]
 
 
 def test_more_documents_than_wanted_are_a_sample_that_order_does_not_change() -> None:

@@ -4,7 +4,7 @@ The document's vector is 1 + ln(count) of each hashed 1- to `ngrams`-gram, scale
 documents against 200 unlabelled ones, mean AUC of nine) this form, trained by plain gradient descent (`linear_fit`),
 reached 0.95, counts instead of logarithms 0.93, shares of counts (as fastText's) 0.92, AdaGrad 0.87.
 
-Cost: scores 60 MB/s and core; `4 * buckets * outputs` bytes, 4 MB by default for two classes.
+Cost: scores 90 MB/s and core; `4 * buckets * outputs` bytes, 4 MB by default for two classes.
 """
 
 import io
@@ -38,7 +38,7 @@ _PIECE_BYTES = 1 << 22
 
 @dataclass(frozen=True)
 class Rows:
-    """Documents as a model is trained on them; see `kernels.linear.ngram_rows`. About 1.5 bytes a byte of text.
+    """Documents as a model is trained on them; see `kernels.linear.ngram_rows`. About a byte a byte of text.
 
     keys: hash of each text [documents] uint64; documents are split and ordered by it, so that the order in which they
     come changes nothing, and equal ones stay on one side of a split.

@@ -9,7 +9,7 @@ Held out, for calibration and the figures of the report: a tenth of the document
 up to 5,000, each fifth in turn by a model of the other four, and the model that is kept learns from all. Equal texts
 are held out together. Figures are of probabilities calibrated on the other half of what is held out.
 
-Cost: see docs/classifiers.md; memory 1.5 bytes a byte of text, and the weights once per shard (256 MB at most).
+Cost: see docs/classifiers.md; memory a byte a byte of text, and the weights once per shard (256 MB at most).
 """
 
 from collections.abc import Callable, Sequence

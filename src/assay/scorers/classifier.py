@@ -18,7 +18,7 @@ What differs:
 - Against the pool the negatives hold some documents of the kind wanted, so probabilities are too low, but in order.
 - datatrove replaces newlines by nothing, which glues words together; DCLM by a space. `newline` is " " unless said.
 
-Cost: one pass over the labelled documents, learning (docs/classifiers.md), one pass over the pool at about 60 MB/s and
+Cost: one pass over the labelled documents, learning (docs/classifiers.md), one pass over the pool at about 90 MB/s and
 core, fastText's at 120. Memory: `max_documents` texts of each kind, 4 bytes * buckets * outputs. When not to use: where
 what is wanted cannot be told from words and pairs of them, or for positives that differ from the negatives in source
 more than in quality: the classifier then learns the source.
@@ -44,7 +44,16 @@ from assay.models.linear import BINARY, MAX_BUCKETS, MULTICLASS, ORDINAL, Linear
 from assay.models.linear_fit import Settings, fit
 from assay.scorers.base import Column, Scorer, State
 from assay.scorers.holding import held, hold
-from assay.scorers.lessons import labels_of, learnt, lesson, merge_lessons, numbers_of, told
+from assay.scorers.lessons import (
+    MAX_BYTES,
+    labels_of,
+    learnt,
+    lesson,
+    merge_lessons,
+    numbers_of,
+    shortened,
+    told,
+)
 from assay.scorers.sampling import merge_samples, sampled, sketch_sample
 
 _KINDS = (BINARY, MULTICLASS, ORDINAL)
@@ -70,7 +79,7 @@ class Classifier(Scorer):
     newline: what a model of fastText is given for a newline, " " or "".
     ngrams, num_buckets: longest n-gram, and hash buckets.
     epochs, learning_rate, seed: of the descent.
-    max_documents: learnt from, of each of positives, negatives and labels.
+    max_documents: learnt from, of each of positives, negatives and labels; of each the first 20 kB.
     """
 
     name: ClassVar[str] = "classifier"
@@ -181,7 +190,8 @@ class Classifier(Scorer):
 
     def sketch_pool(self, batch: pa.RecordBatch, prepared: State) -> State:
         """A sample of the pool, for the negatives."""
-        return sketch_sample(batch, int(prepared["num_documents"][0]), self.max_documents, self.seed)
+        sample = sketch_sample(batch, int(prepared["num_documents"][0]), self.max_documents, self.seed)
+        return shortened(sample, MAX_BYTES)
 
     def merge(self, a: State, b: State) -> State:
         """Texts are put together, of too many those of the least hashes."""

@@ -1,7 +1,7 @@
 """Labelled documents in a state, of bounded number: what classifiers learn from.
 
 Of more than `size` documents those of the least hashes are kept, so that the choice does not depend on order, batch or
-machine. Memory: `size` texts.
+machine, and of each text the beginning. Memory: `size` texts of 20 kB at most.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assay.errors import InvalidParameterError
-from assay.kernels.arrow import utf8
+from assay.kernels.arrow import from_utf8, utf8
 from assay.kernels.hashing import hash_strings, mix64_array
+from assay.kernels.ragged import take_runs
 from assay.scorers.base import State
 from assay.scorers.holding import held, hold, joined
 
+MAX_BYTES = 20_000  # learnt from, of each text
 _ARRAYS = ("keys", "text.bytes", "text.sizes", "label.bytes", "label.sizes")
 
 
@@ -35,10 +37,31 @@ def lesson(batch: pa.RecordBatch, labels: pa.Array | None = None) -> State:
     keys = mix64_array(hash_strings(ids.data, ids.offsets)) ^ hash_strings(texts.data, texts.offsets)
     return {
         "keys": mix64_array(keys),
-        **hold("text", rows.column("text")),
+        **hold("text", beginnings(rows.column("text"), MAX_BYTES)),
         **hold("label", given.filter(is_in)),
         "counts": np.array([len(batch), len(batch) - num_texts, num_texts - len(rows)]),
     }
+
+
+def beginnings(texts: pa.Array, max_bytes: int) -> pa.Array:
+    """The first `max_bytes` bytes of each text, in whole characters; a null becomes an empty text."""
+    text = utf8(texts)
+    starts, whole = text.offsets[:-1], np.diff(text.offsets)
+    sizes = np.minimum(whole, max_bytes)
+    for _ in range(3):  # a character has four bytes at most
+        is_cut = sizes < whole
+        is_cut[is_cut] = text.data[(starts + sizes)[is_cut]] & 0xC0 == 0x80
+        sizes -= is_cut
+    kept = np.empty(sizes.sum(), np.uint8)
+    take_runs(text.data, starts, sizes, kept)
+    return from_utf8(kept, np.concatenate(([0], np.cumsum(sizes))))
+
+
+def shortened(sample: State, max_bytes: int) -> State:
+    """A contribution to a sample of the pool, with the beginnings of its texts."""
+    starts = np.concatenate(([0], np.cumsum(sample["sample.text_bytes"])))
+    text = utf8(beginnings(from_utf8(sample["sample.text"], starts), max_bytes))
+    return sample | {"sample.text": text.data, "sample.text_bytes": np.diff(text.offsets)}
 
 
 def merge_lessons(a: State, b: State, size: int) -> State:
