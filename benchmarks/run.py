@@ -435,8 +435,8 @@ def fasttext_predict(folder: Path) -> dict[str, Any]:
 def fasttext_train(folder: Path) -> dict[str, Any]:
     """A classifier of 13 domains from passages of 500 characters, from the text on, both on all cores.
 
-    The peer's settings are DCLM's (100 dimensions, bigrams, 5 epochs) but for the learning rate, 0.5: with DCLM's 0.1 it
-    is right on 0.78 of them, with 1 not more often. `accuracy` is of passages that neither has seen, ours first.
+    The peer's settings are DCLM's (100 dimensions, bigrams, 5 epochs) but for the learning rate, 0.5: with DCLM's 0.1
+    it is right on 0.78 of them, with 1 not more often. `accuracy` is of passages that neither has seen, ours first.
     """
     files = sorted(Path(pool_files(folder)).parent.glob("*.jsonl.zst"))
     if len(files) < 2:

@@ -11,8 +11,8 @@ any scorer, or a column of numbers in a file:
 
 Teacher and pupil are compared on documents that the pupil has not learnt from: their rank correlation is in the
 summary, and below `floor` the scores are refused, since a pupil that does not follow its teacher says nothing about it.
-Half of the variance of ranks is explained at 0.7. The default, 0.5, is what a pupil reached on text of 13 domains for the
-length in words, which it cannot see and can only guess from the kind of text.
+Half of the variance of ranks is explained at 0.7. The default, 0.5, is what a pupil reached on text of 13 domains for
+the length in words, which it cannot see and can only guess from the kind of text.
 
 What differs: the pupil is `models.linear` instead of fastText. With `top` and no `bottom` all the rest are negatives,
 unlike BETR's balanced sample; ranks are the same but for noise.
