@@ -6,6 +6,7 @@ from assay.api.divergence import kl_reduction
 from assay.api.duplicates import duplicates
 from assay.api.embedding import embed
 from assay.api.labelling import Labels, label
+from assay.api.quotas import LearnedQuota, learn_quota
 from assay.api.reading import benchmarks, read, write
 from assay.api.recipe import Arm, Calibration, Recipe
 from assay.api.refining import refine
@@ -78,6 +79,7 @@ __all__ = [
     "Ideal",
     "Labels",
     "Language",
+    "LearnedQuota",
     "Length",
     "MinHash",
     "NGram",
@@ -108,6 +110,7 @@ __all__ = [
     "embed",
     "kl_reduction",
     "label",
+    "learn_quota",
     "read",
     "refine",
     "score",

@@ -185,7 +185,7 @@ def choose(question: Question, name: str, workspace: Workspace) -> Selection:
     Raises:
         InvalidParameterError: as `select`.
     """
-    _check_columns(question)
+    check_columns(question)
     draft = selection_draft(question, name, workspace)
     manifest = draft.finished() or draft.or_finished(partial(_make, question, draft))
     clear_scratch(draft.folder, _WORK)
@@ -342,7 +342,8 @@ def _select_part(
     }
 
 
-def _check_columns(question: Question) -> None:
+def check_columns(question: Question) -> None:
+    """Raises InvalidParameterError where the rules read a column that is not there, or is there twice."""
     distinct = {s.fingerprint: s for s in question.scores}.values()
     known = [*question.corpus.column_names, *(name for s in distinct for name in s.column_names)]
     rules = question.rules
