@@ -15,7 +15,7 @@ from assay.kernels.arrow import utf8
 from assay.kernels.embedding import count_words
 from assay.kernels.unicode import tables
 from assay.models.embedding import NUM_BUCKETS, Embedding, WordModel, fit_words
-from assay.scorers import BETR, DSIR, KNN, RDS, Scorer, ZipFit
+from assay.scorers import BETR, DSIR, KNN, RDS, PreSelect, Scorer, ZipFit
 from tests.reference.test_dsir import area_under_curve, tasks, toy_pile  # noqa: F401  (fixtures)
 
 # What is tried, its column, and the least mean and least area that it may have: a little below what was measured. In
@@ -23,7 +23,10 @@ from tests.reference.test_dsir import area_under_curve, tasks, toy_pile  # noqa:
 TABLE: dict[str, tuple[Scorer, str, float, float]] = {
     "dsir as published (.819, .634)": (DSIR(), "dsir.log_weight", 0.819, 0.634),
     "dsir smoothed, per n-gram (.944, .793)": (DSIR(smoothing=0.5), "dsir.per_ngram", 0.944, 0.84),
+    "zipfit, exact (.866, .673)": (ZipFit(anchors=0), "zipfit.alignment", 0.875, 0.70),
     "zipfit (.866, .673)": (ZipFit(), "zipfit.alignment", 0.866, 0.72),
+    "zipfit, dictionary": (ZipFit(anchors=1), "zipfit.primed", 0.92, 0.78),
+    "preselect, ladder": (PreSelect(), "preselect.probability", 0.94, 0.84),
     "rds, order": (RDS(), "rds.order", 0.94, 0.83),
     "rds, similarity (LSA max .936, .804)": (RDS(), "rds.similarity", 0.95, 0.83),
     "betr, max (.943, .854)": (BETR(), "betr.value", 0.955, 0.865),
