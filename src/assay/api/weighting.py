@@ -21,11 +21,12 @@ from rich.table import Table
 
 from assay.api.planning import Plan
 from assay.api.recipe import RANDOM, Arm, Recipe, Target
+from assay.api.running import Bench, Task
 from assay.api.selecting import Question
 from assay.api.staging import Stage, do_tasks, open_targets, plan_stage
 from assay.artifacts.kinds import Run
 from assay.artifacts.workspace import Workspace
-from assay.corpus.engine import map_parts
+from assay.corpus.engine import map_parts, map_step
 from assay.errors import InvalidParameterError, check, check_integer
 from assay.mixtures.weights import Fit, best_weights, draw_weights, linear_rule
 from assay.selection.expressions import Expression
@@ -137,7 +138,8 @@ def _weigh(stage: Stage, terms: tuple[str, ...], num_draws: int, seed: int) -> W
     staged = replace(stage, recipe=recipe, scores=scores)
     tasks = [staged.task(name, seed) for name in recipe.arms]
     random, *found = map(_bits_per_byte, do_tasks(stage.bench, tasks, f"train {num_draws} weightings"))
-    means = np.array([_means(task.question(stage.bench), task.selection(stage.bench), terms) for task in tasks[1:]])
+    what, ones = "read what was chosen", [1] * num_draws
+    means = np.array(list(map_step(None, what, partial(_means, stage.bench, terms), tasks[1:], ones, "runs")))
     means = (means - centres) / scales
     losses = np.array(found)
     by_weights, by_rule = best_weights(weights, losses, seed), linear_rule(means, losses)
@@ -213,8 +215,9 @@ def _joined(a: Moments, b: Moments) -> Moments:
     return counts, a[1] + gap * share, a[2] + b[2] + gap**2 * a[0] * share
 
 
-def _means(question: Question, selection: Any, terms: tuple[str, ...]) -> np.ndarray:
-    """Mean of each term over what a selection takes, as often as it takes it [terms]."""
+def _means(bench: Bench, terms: tuple[str, ...], task: Task) -> np.ndarray:
+    """Mean of each term over what a run reads, as often as it reads it [terms]."""
+    question, selection = task.question(bench), task.selection(bench)
     sums, total = np.zeros(len(terms)), 0
     for part in range(selection.num_parts):
         repeats = selection.repeats(part)
