@@ -11,8 +11,9 @@ from functools import partial, reduce
 import numpy as np
 import pyarrow as pa
 
+from assay.api.build import part_bytes
 from assay.artifacts.kinds import Corpus, Selection, check_corpus
-from assay.corpus.engine import map_parts
+from assay.corpus.engine import map_step
 from assay.errors import InvalidParameterError, check, check_integer
 from assay.kernels.arrow import utf8
 from assay.kernels.unicode import tables
@@ -80,7 +81,9 @@ def reduction(target: np.ndarray, pool: np.ndarray, selection: np.ndarray) -> fl
 def _counted(corpus: Corpus, selection: Selection | None, ngrams: int, num_buckets: int) -> np.ndarray:
     """N-grams of a corpus, or of what is chosen of it [buckets] int64."""
     work = partial(_count_part, corpus, selection, ngrams, num_buckets)
-    return reduce(np.add, map_parts(work, range(corpus.num_parts)))
+    amounts = part_bytes(corpus.manifest.parts)
+    what = f"count words of {corpus.name if selection is None else selection.name}"
+    return reduce(np.add, map_step(None, what, work, range(corpus.num_parts), amounts, "bytes"))
 
 
 def _count_part(corpus: Corpus, selection: Selection | None, ngrams: int, num_buckets: int, part: int) -> np.ndarray:

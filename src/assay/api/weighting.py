@@ -21,16 +21,18 @@ from rich.table import Table
 
 from assay.api.planning import Plan
 from assay.api.recipe import RANDOM, Arm, Recipe, Target
+from assay.api.running import Bench, Task
 from assay.api.selecting import Question
 from assay.api.staging import Stage, do_tasks, open_targets, plan_stage
 from assay.artifacts.kinds import Run
 from assay.artifacts.workspace import Workspace
-from assay.corpus.engine import map_parts
+from assay.corpus.engine import map_parts, map_step
 from assay.errors import InvalidParameterError, check, check_integer
 from assay.mixtures.weights import Fit, best_weights, draw_weights, linear_rule
 from assay.selection.expressions import Expression
 from assay.selection.policies import Top
 
+_ALL = "all"  # the arm that reads every term
 _MAX_DRAWS = 10_000
 _DIGITS = 6  # of the numbers in an expression
 
@@ -43,7 +45,7 @@ class Weights:
     weights: of each term, as Meta-rater finds them: at least 0, sum 1. by: the weighted sum as an expression.
     rule_weights, rule: the same as InstructMining finds them; below 0 where less of a term is better.
     agreement: by "weights" and "rule", the rank correlation of each run's loss with that foretold from all others.
-    runs: of each run, its `weights` and `bits_per_byte`, and the mean of each term over what it read (`means`).
+    runs: of each run, its `weights` and `bits_per_byte`, and the mean of each scaled term over what it read (`means`).
     random: bits per byte of a random choice.
     """
 
@@ -79,7 +81,9 @@ class Weights:
             "random": self.random,
             "runs": [dict(run) for run in self.runs],
         }
-        Path(path).write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        Path(path).write_text(
+            yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=1_000_000), encoding="utf-8"
+        )
 
 
 def weigh(
@@ -111,7 +115,7 @@ def weigh(
     check(ok, "terms", terms, "a list of at least two different expressions")
     for term in terms:
         Expression(term)
-    check_integer("num_draws", num_draws, len(terms) + 1 if len(terms) > 7 else 8, _MAX_DRAWS)
+    check_integer("num_draws", num_draws, max(8, len(terms) + 1), _MAX_DRAWS)
     check_integer("seed", seed, 0)
     space = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
     to_fit, _ = open_targets(recipe, space)
@@ -125,11 +129,8 @@ def weigh(
     return done.result()
 
 
-_ALL = "all"
-
-
 def _weigh(stage: Stage, terms: tuple[str, ...], num_draws: int, seed: int) -> Weights:
-    scales = _scales(stage, terms)
+    centres, scales = _spread(stage, terms)
     weights = draw_weights(num_draws, len(terms), seed)
     arms = {f"draw-{k}": _arm(stage, terms, row / scales) for k, row in enumerate(weights)}
     recipe = replace(stage.recipe, arms={RANDOM: stage.recipe.arms[RANDOM]} | arms)
@@ -137,8 +138,9 @@ def _weigh(stage: Stage, terms: tuple[str, ...], num_draws: int, seed: int) -> W
     staged = replace(stage, recipe=recipe, scores=scores)
     tasks = [staged.task(name, seed) for name in recipe.arms]
     random, *found = map(_bits_per_byte, do_tasks(stage.bench, tasks, f"train {num_draws} weightings"))
-    means = np.array([_means(task.question(stage.bench), task.selection(stage.bench), terms) for task in tasks[1:]])
-    means = (means - means.mean(axis=0)) / scales
+    what, ones = "read what was chosen", [1] * num_draws
+    means = np.array(list(map_step(None, what, partial(_means, stage.bench, terms), tasks[1:], ones, "runs")))
+    means = (means - centres) / scales
     losses = np.array(found)
     by_weights, by_rule = best_weights(weights, losses, seed), linear_rule(means, losses)
     return Weights(
@@ -177,8 +179,8 @@ def _bits_per_byte(run: Run) -> float:
     return float(np.mean(bits / sizes)) if len(names) else float("nan")
 
 
-def _scales(stage: Stage, terms: tuple[str, ...]) -> np.ndarray:
-    """Deviation of each term over the pool [terms].
+def _spread(stage: Stage, terms: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each term over the pool [terms].
 
     Raises:
         InvalidParameterError: a term does not vary.
@@ -190,7 +192,7 @@ def _scales(stage: Stage, terms: tuple[str, ...]) -> np.ndarray:
     for term, deviation, mean in zip(terms, deviations, means, strict=True):
         if not deviation > 1e-12 * abs(mean):
             raise InvalidParameterError(f"Term {term!r} is the same for all documents that have it. Leave it out.")
-    return deviations
+    return means, deviations
 
 
 Moments = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -213,8 +215,9 @@ def _joined(a: Moments, b: Moments) -> Moments:
     return counts, a[1] + gap * share, a[2] + b[2] + gap**2 * a[0] * share
 
 
-def _means(question: Question, selection: Any, terms: tuple[str, ...]) -> np.ndarray:
-    """Mean of each term over what a selection takes, as often as it takes it [terms]."""
+def _means(bench: Bench, terms: tuple[str, ...], task: Task) -> np.ndarray:
+    """Mean of each term over what a run reads, as often as it reads it [terms]."""
+    question, selection = task.question(bench), task.selection(bench)
     sums, total = np.zeros(len(terms)), 0
     for part in range(selection.num_parts):
         repeats = selection.repeats(part)

@@ -32,7 +32,8 @@ class Climb(NamedTuple):
 
     bits: loss of each document under each model [documents, models]; models of a rung stand side by side.
     rungs: how many parts of the target each model has read [models], ascending.
-    heldout_bits_per_byte: of text of the target that was not read, mean over the draws [rungs].
+    heldout_bits_per_byte: of text of the target that was not read, mean over the draws [rungs];
+        NaN where the target is too short to leave any.
     """
 
     bits: np.ndarray
@@ -54,7 +55,7 @@ def climb(documents: pa.Array, pool: pa.Array, target: pa.Array, num_draws: int,
     target_ids, target_starts = bpe.encode(target)
     target_bytes = np.diff(utf8(target).offsets)
     columns: dict[tuple[int, int], np.ndarray] = {}
-    tests = np.zeros((num_draws, len(RUNGS)))
+    tests = np.full((num_draws, len(RUNGS)), np.nan)
     for draw in range(num_draws):
         order = np.random.default_rng([seed, draw]).permutation(len(target))
         ids = np.concatenate([target_ids[target_starts[k] : target_starts[k + 1]] for k in order])
@@ -66,7 +67,8 @@ def climb(documents: pa.Array, pool: pa.Array, target: pa.Array, num_draws: int,
             model = train(*_one(ids[: rung * part]), vocab_size=bpe.vocab_size, order=_ORDER)
             share = _SHARE * rung / RUNGS[-1]
             columns[rung, draw] = judged.bits(model, share)
-            tests[draw, k] = test.bits(model, share).sum() / max(1.0, bytes_per_token * test.num_tokens)
+            if test.num_tokens:
+                tests[draw, k] = test.bits(model, share).sum() / (bytes_per_token * test.num_tokens)
     names = sorted(columns)
     bits = np.stack([columns[name] for name in names], axis=1)
     return Climb(bits, np.array([rung for rung, _ in names]), tests.mean(axis=0))

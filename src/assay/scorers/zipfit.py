@@ -25,6 +25,7 @@ and are 50 times faster; see docs/compression.md.
 
 import zlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -33,6 +34,7 @@ import pyarrow as pa
 
 from assay.errors import InvalidParameterError, NotFittedError, check_choice, check_integer
 from assay.kernels.arrow import masked, utf8
+from assay.memory import num_workers
 from assay.models.calibration import spearman
 from assay.scorers.base import Column, Scorer, State
 from assay.scorers.sampling import merge_samples, sampled, shortened, sketch_sample, thinned
@@ -162,9 +164,7 @@ class ZipFit(Scorer):
         agreement = np.nan
         if self.anchors and len(pool["sample.keys"]) >= _MIN_JUDGED:
             texts = self._texts(sampled(pool, _NUM_JUDGED))
-            forms = [
-                self._scores(texts, self._against(prepared, anchors)).max(axis=1)[:, 0] for anchors in (0, self.anchors)
-            ]
+            forms = [self._best(texts, self._against(prepared, anchors)) for anchors in (0, self.anchors)]
             found = spearman(*forms)
             agreement = np.nan if found is None else found
         return prepared | {"agreement": np.array([agreement])}
@@ -218,6 +218,12 @@ class ZipFit(Scorer):
             after = _COMPRESSORS[self.compressor].after(slices, self.level)
             against.append(_Target([texts[k] for k in taken], sizes[taken], sizes, after))
         return against
+
+    def _best(self, texts: list[bytes], against: "list[_Target]") -> np.ndarray:
+        """Alignment of each text with the target that fits best [texts], on all cores."""
+        with ThreadPoolExecutor(num_workers()) as threads:
+            scores = threads.map(lambda text: self._scores([text], against)[0, :, 0].max(), texts)
+            return np.array(list(scores))
 
     def _scores(self, texts: list[bytes], against: "list[_Target]") -> np.ndarray:
         """Alignment and saving of each text with each target [texts, targets, 2]."""
