@@ -70,7 +70,7 @@ def label(
     classes: Sequence[str],
     budget: int = 200,
     batch: int = 20,
-    strategy: str = "margin",
+    strategy: str = "diverse",
     pseudo: bool = False,
     oracle: Oracle | None = None,
     candidates: int = 10_000,
