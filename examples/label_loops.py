@@ -89,7 +89,7 @@ def _accuracies(documents: list[tuple[str, str]], settings: Mapping[str, object]
 
 
 def _accuracy(path: Path, classes: list[str], texts: tuple[str, ...], labels: tuple[str, ...]) -> float:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     given = np.array([classes.index(row["label"]) for row in rows], float)
     model, _ = fit(features(pa.array([row["text"] for row in rows])), given, kind=MULTICLASS, classes=classes)
     predicted = model.predict(pa.array(list(texts))).argmax(axis=1)
