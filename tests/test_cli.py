@@ -199,3 +199,30 @@ def test_help_lists_every_command() -> None:
 def test_version_is_that_of_the_package() -> None:
     done = assay("--version", cwd=Path.cwd())
     assert done.returncode == 0 and done.stdout == f"assay {version('assay')}\n"
+
+
+def test_verify_seeds_prints_a_table_that_fits_and_what_is_accepted(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "base.jsonl", make_prose(400, seed=1, topic="g"))
+    write_jsonl(tmp_path / "good.jsonl", make_prose(100, seed=2, topic="t"))
+    write_jsonl(tmp_path / "more.jsonl", make_prose(100, seed=3, topic="g"))
+    write_jsonl(tmp_path / "target.jsonl", make_prose(50, seed=4, topic="t"))
+    options = ["--base", "base.jsonl", "--target", "target.jsonl", "--seeds", "4"]
+    done = assay("verify-seeds", "good.jsonl", "same=more.jsonl", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Accepted: good (2 tried, 4 seeds" in done.stdout.replace("\n", " ")
+    assert all(len(line) <= 80 for line in done.stdout.split("Result")[0].splitlines())
+    twice = assay("verify-seeds", "good.jsonl", "good=more.jsonl", *options, cwd=tmp_path)
+    assert twice.returncode == 1 and "Two candidates are called 'good'" in twice.stderr
+
+
+def test_label_asks_reads_answers_and_asks_again(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "pool.jsonl", make_prose(40, seed=1, topic="g") + make_prose(40, seed=2, topic="t"))
+    command = ["label", "pool.jsonl", "--classes", "g,t", "--budget", "20", "--batch", "10"]
+    first = assay(*command, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "0 of 20 labels" in first.stdout and "Answer  labels/ask-001.jsonl: fill in" in first.stdout
+    asked = tmp_path / "labels/ask-001.jsonl"
+    rows = [json.loads(line) for line in asked.read_text(encoding="utf-8").splitlines()]
+    write_jsonl(asked, [row | {"label": row["id"][0]} for row in rows])
+    second = assay(*command, cwd=tmp_path)
+    assert "10 of 20 labels; of those held out" in second.stdout and "ask-002.jsonl" in second.stdout

@@ -326,7 +326,7 @@ def label(
     to: Annotated[Path, typer.Option(help="Folder for questions and labels.")] = Path("labels"),
     budget: Annotated[int, typer.Option(help="Labels in all.")] = 200,
     batch: Annotated[int, typer.Option(help="How many are asked for at a time.")] = 20,
-    strategy: Annotated[str, typer.Option(help="random, least_confidence, margin or diverse.")] = "margin",
+    strategy: Annotated[str, typer.Option(help="random, least_confidence, margin or diverse.")] = "diverse",
     pseudo: Annotated[bool, typer.Option("--pseudo", help="The model labels what it is sure of.")] = False,
     text: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
     workspace: WorkspacePath = None,

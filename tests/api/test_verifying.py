@@ -1,12 +1,15 @@
 """Seeds are verified: planted good and bad candidates are told apart, worthless ones are not accepted."""
 
+import io
 import itertools
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import assay
+from assay.api.showing import describe
 from assay.api.verifying import _Source
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.workspace import Workspace
@@ -47,6 +50,9 @@ def test_planted_good_seeds_are_accepted_and_others_are_not(
     assert rows["bad"]["verdict"] in ("worse", "no gain shown") and rows["bad"]["gain"]["estimate"] < 0
     assert rows["good"]["gain"]["low"] > 0
     assert "Accepted: good (3 tried" in found.headline
+    console = Console(width=100, file=io.StringIO())
+    console.print(describe(found))
+    assert "good" in console.file.getvalue() and "accepted" in console.file.getvalue()
     again = assay.verify_seeds(dict(reversed(candidates.items())), **settings)
     assert again.folder == found.folder
 

@@ -70,7 +70,7 @@ def label(
     classes: Sequence[str],
     budget: int = 200,
     batch: int = 20,
-    strategy: str = "margin",
+    strategy: str = "diverse",
     pseudo: bool = False,
     oracle: Oracle | None = None,
     candidates: int = 10_000,
@@ -177,9 +177,7 @@ class _Desk:
         labels, is_asked = np.full(len(self.ids), -1), np.zeros(len(self.ids), np.bool_)
         files, num_open, waiting = sorted(self.folder.glob("ask-*.jsonl")), 0, None
         for file in files:
-            for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-                if not line.strip():
-                    continue
+            for number, line in enumerate(_lines(file), 1):
                 place, given = self._answer_of(line, f"{file}, line {number}", places)
                 is_asked[place] = True
                 if given is None:
@@ -285,6 +283,11 @@ def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
         )
 
 
+def _lines(file: Path) -> list[str]:
+    """The lines that say something; a text may hold characters that `splitlines` would break at."""
+    return [line for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
 def _drawn(corpus: Corpus, candidates: int, seed: int, workspace: Workspace) -> Corpus:
     """The candidates as a corpus of their own, in the order of their hashes."""
 
@@ -315,7 +318,7 @@ def _answer(file: Path, oracle: Oracle) -> None:
     Raises:
         InvalidParameterError: it does not know a document, or gives another number of labels.
     """
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in _lines(file)]
     if isinstance(oracle, Mapping):
         missing = [row["id"] for row in rows if row["id"] not in oracle]
         check(not missing, "oracle", missing[:3], "a label for every document of the pool")
