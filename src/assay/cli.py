@@ -545,6 +545,7 @@ def recipe_run(
     judgements: Annotated[str | None, _option("judgements")] = None,
     labels: Annotated[str | None, _option("labels")] = None,
     losses: Annotated[str | None, _option("losses")] = None,
+    model: Annotated[str | None, _option("model")] = None,
     write: Annotated[
         str | None, typer.Option(help="Folder for the documents that the best arm takes.", show_default=False)
     ] = None,
@@ -569,7 +570,7 @@ def recipe_run(
         budget,
         holdout=holdout,
         seeds=seeds,
-        given={"judgements": judgements, "labels": labels, "losses": losses},
+        given={"judgements": judgements, "labels": labels, "losses": losses, "model": model},
         changes=_changes(set),
         write=write,
         workspace=_space(workspace, None),

@@ -13,6 +13,7 @@ OPTIONS: dict[str, tuple[str, str]] = {
     ),
     "labels": ("labels.jsonl", "documents with a text and notes, in the columns that the recipe's page names"),
     "losses": ("losses.csv", "a table (.csv, .jsonl, .parquet) of id and the losses of models, the least able first"),
+    "model": ("model.bin", "a fastText model (.bin, .ftz) whose label __label__hq means what is wanted"),
 }
 
 
