@@ -542,9 +542,11 @@ def recipe_run(
     budget: Annotated[str, typer.Option(help="What every arm may take, e.g. '2M tokens'.", show_default=False)],
     holdout: Annotated[str, typer.Option(help="Share of the target to test on, or a file of other documents.")] = "0.3",
     seeds: Annotated[int, typer.Option(help="How often everything is repeated.")] = 5,
+    candidates: Annotated[str | None, _option("candidates")] = None,
     judgements: Annotated[str | None, _option("judgements")] = None,
     labels: Annotated[str | None, _option("labels")] = None,
     losses: Annotated[str | None, _option("losses")] = None,
+    model: Annotated[str | None, _option("model")] = None,
     write: Annotated[
         str | None, typer.Option(help="Folder for the documents that the best arm takes.", show_default=False)
     ] = None,
@@ -569,7 +571,7 @@ def recipe_run(
         budget,
         holdout=holdout,
         seeds=seeds,
-        given={"judgements": judgements, "labels": labels, "losses": losses},
+        given={"candidates": candidates, "judgements": judgements, "labels": labels, "losses": losses, "model": model},
         changes=_changes(set),
         write=write,
         workspace=_space(workspace, None),

@@ -14,7 +14,7 @@ from assay.api.comparing import chosen
 from assay.artifacts.workspace import Workspace
 from assay.errors import ArtifactError, InvalidParameterError
 from assay.recipes import RECIPES
-from assay.recipes.layout import OPTIONS, against_random
+from assay.recipes.layout import OPTIONS, Layout, against_random
 from assay.recipes.pages import SECTIONS, authors, example, layout, needs, options, page, with_page
 from assay.recipes.running import run
 from assay.scorers.dataman_lines import CRITERIA
@@ -98,23 +98,47 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_jsonl(path / "target.jsonl", texts[:60])
     domains = [{"domain": "technology" if k % 3 else "other"} for k in range(len(texts))]
     notes = [dict.fromkeys(("score", *CRITERIA), 3 + k % 3 - 2 * (k >= len(manual))) for k in range(len(texts))]
-    rows = [text | domain | note for text, domain, note in zip(texts, domains, notes, strict=True)]
+    kinds = [{"label": "good" if k < len(manual) else "bad"} for k in range(len(texts))]
+    rows = [text | domain | note | kind for text, domain, note, kind in zip(texts, domains, notes, kinds, strict=True)]
     write_jsonl(path / "labels.jsonl", rows)
     pairs = [(a, b, 0.1) if k % 2 else (b, a, 0.9) for k, (a, b) in enumerate(zip(manual, nonsense, strict=False))]
     judged = [{"text_a": a, "text_b": b, **dict.fromkeys(QURATING_CRITERIA, share)} for a, b, share in pairs]
     write_jsonl(path / "judgements.jsonl", judged)
+    (path / "candidates").mkdir()
+    write_jsonl(path / "candidates/manual.jsonl", [{"text": text} for text in manual[60:160]])
+    write_jsonl(path / "candidates/nonsense.jsonl", [{"text": text} for text in nonsense])
     return path
+
+
+def _real(name: str, real: Path, budget: str) -> Layout:
+    """A recipe on that pool, with everything that it needs."""
+    given = {option: str(real / OPTIONS[option][0]) for option, is_needed in options(name).items() if is_needed}
+    target = {"read": str(real / "target.jsonl"), "id": "id", "holdout": 0.5}
+    content = layout(name, {"read": str(real / "pool.jsonl"), "id": "id"}, target, budget, given)
+    return content | {"pool_sample": 1, "seeds": 2, "proxy": {"ngram": {"order": 3, "vocab_size": 600}}}
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_arm_of_every_recipe_takes_documents(name: str, real: Path) -> None:
-    given = {option: str(real / OPTIONS[option][0]) for option, is_needed in options(name).items() if is_needed}
-    target = {"read": str(real / "target.jsonl"), "id": "id", "holdout": 0.5}
-    content = layout(name, {"read": str(real / "pool.jsonl"), "id": "id"}, target, "2k tokens", given)
-    recipe = Recipe.from_dict(content | {"pool_sample": 1, "proxy": {"ngram": {"order": 3, "vocab_size": 600}}})
+    recipe = Recipe.from_dict(_real(name, real, "2k tokens"))
     for arm in recipe.arms:
         _, selection = chosen(recipe, arm, Workspace(real / ".assay"))
         assert selection.manifest.summary["chosen"] >= 2000
+
+
+def test_ultra_fineweb_learns_from_verified_seeds_alone(real: Path) -> None:
+    content = RECIPES["ultra_fineweb"].learn(_real("ultra_fineweb", real, "2k tokens"), Workspace(real / ".assay"))
+    positives = {name: arm["score"]["classifier"]["positives"] for name, arm in content["arms"].items() if arm}
+    assert positives == {
+        "unverified": str(real / "candidates/*.jsonl"),
+        "ultra-fineweb": [str(real / "candidates/manual.jsonl")],
+    }
+
+
+def test_metarater_learns_weights_that_an_arm_goes_by(real: Path) -> None:
+    content = RECIPES["metarater"].learn(_real("metarater", real, "4k tokens"), Workspace(real / ".assay"))
+    scores = {name: arm.by for name, arm in Recipe.from_dict(content).arms.items() if arm.by}
+    assert len(set(scores.values())) == 3 and all("(dsir.per_ngram)" in by for by in scores.values())
 
 
 def test_a_run_finds_the_target_and_leaves_a_recipe_that_gives_the_same(folder: Path) -> None:

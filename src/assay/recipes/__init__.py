@@ -2,7 +2,8 @@
 
 A module's docstring is its page. Its `recipe(pool, target, budget, ...)` gives the comparison as the YAML of a recipe
 says it, which `assay.compare` takes; what the method needs beside these three are further parameters, by the names in
-`layout.OPTIONS`. A new recipe is one file here and one line in the table.
+`layout.OPTIONS`. Where something has to be trained before an arm is known, its `learn(content, workspace)` does that
+and gives the recipe with what was found. A new recipe is one file here and one line in the table.
 """
 
 from types import ModuleType
@@ -11,19 +12,25 @@ from assay.recipes import (
     betr,
     c4,
     dataman,
+    dclm,
     divconq,
     dsir,
     fineweb,
     fineweb2,
+    fineweb_edu,
     gopher,
+    hast,
     ideal,
     ingenious,
     knn,
+    metaclip,
+    metarater,
     minhash,
     preselect,
     qurating,
     rds,
     semdedup,
+    ultra_fineweb,
     vote_k,
     zipfit,
 )
@@ -32,19 +39,25 @@ RECIPES: dict[str, ModuleType] = {
     "betr": betr,
     "c4": c4,
     "dataman": dataman,
+    "dclm": dclm,
     "divconq": divconq,
     "dsir": dsir,
     "fineweb": fineweb,
     "fineweb2": fineweb2,
+    "fineweb_edu": fineweb_edu,
     "gopher": gopher,
+    "hast": hast,
     "ideal": ideal,
     "ingenious": ingenious,
     "knn": knn,
+    "metaclip": metaclip,
+    "metarater": metarater,
     "minhash": minhash,
     "preselect": preselect,
     "qurating": qurating,
     "rds": rds,
     "semdedup": semdedup,
+    "ultra_fineweb": ultra_fineweb,
     "vote_k": vote_k,
     "zipfit": zipfit,
 }

@@ -7,12 +7,14 @@ Layout = dict[str, Any]  # a recipe as its YAML says it, which `assay.compare` t
 
 # What a method may need beside pool, target and budget: what stands for it in a page, and what it is.
 OPTIONS: dict[str, tuple[str, str]] = {
+    "candidates": ("candidates/*.jsonl", "files of seeds, each a set that may or may not be good"),
     "judgements": (
         "judgements.jsonl",
         "pairs of texts (text_a, text_b) and by each criterion the share of votes for text_b",
     ),
     "labels": ("labels.jsonl", "documents with a text and notes, in the columns that the recipe's page names"),
     "losses": ("losses.csv", "a table (.csv, .jsonl, .parquet) of id and the losses of models, the least able first"),
+    "model": ("model.bin", "a fastText model (.bin, .ftz) whose label __label__hq means what is wanted"),
 }
 
 

@@ -18,6 +18,10 @@ from assay.recipes.layout import OPTIONS, Layout
 
 EXAMPLE = {"pool": "pool/*.jsonl.zst", "target": {"read": "target.jsonl", "holdout": 0.3}, "budget": "2M tokens"}
 _AUTHORS = re.compile(r",\s+([^,]+?\s+\d{4})\s+\(")
+_LEARNS = (
+    "`assay recipe run` first learns what arms go by and puts it into the recipe that it leaves; below stands what "
+    "learning starts from."
+)
 SECTIONS = ("Paper", "What differs", "Cost", "When not to use")
 
 
@@ -133,12 +137,17 @@ def yaml_of(content: Layout) -> str:
     )
 
 
-def with_page(name: str, content: Layout, width: int = 100) -> str:
-    """The YAML of a comparison under the recipe's page, which stands there as a comment."""
+def with_page(name: str, content: Layout, width: int = 100, *, is_learnt: bool = False) -> str:
+    """The YAML of a comparison under the recipe's page, which stands there as a comment.
+
+    Args:
+        is_learnt: whether the arms go by what they are to go by already, where that has to be learnt.
+    """
     about = page(name)
     blocks = [f"{about.title}: {about.summary}", *(f"{heading}: {text}" for heading, text in about.sections.items())]
     taken = {k: is_needed for k, is_needed in options(name).items() if k in OPTIONS}
     blocks += [f"{'Needs' if taken[k] else 'Option'} --{k} {OPTIONS[k][0]}: {OPTIONS[k][1]}." for k in taken]
+    blocks += [_LEARNS] if hasattr(module(name), "learn") and not is_learnt else []
     comment = "\n\n".join("\n".join(_filled(block, width - 2)) for block in blocks)
     return textwrap.indent(comment, "# ", lambda _: True).replace("# \n", "#\n") + "\n\n" + yaml_of(content)
 

@@ -52,7 +52,7 @@ def run(
     Recipe.from_dict(content)  # checked before anything is written
     learn = getattr(module(name), "learn", None)
     if learn is not None:
-        content = learn(content, workspace)
+        content = learn(content, workspace or Workspace())
     folder = folder_of(name, out)
     return compare(_put(name, content, folder), workspace=workspace, out=folder)
 
@@ -68,7 +68,7 @@ def _put(name: str, content: Layout, folder: Path) -> Path:
     Raises:
         ArtifactError: there is another one.
     """
-    path, text = folder / FILE, with_page(name, content)
+    path, text = folder / FILE, with_page(name, content, is_learnt=True)
     folder.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ArtifactError(
