@@ -33,7 +33,6 @@ TABLE: dict[str, tuple[Scorer, str, float, float]] = {
     "zipfit, exact (.866, .673)": (ZipFit(anchors=0), "zipfit.alignment", 0.875, 0.70),
     "zipfit (.866, .673)": (ZipFit(), "zipfit.alignment", 0.866, 0.72),
     "zipfit, dictionary": (ZipFit(anchors=1), "zipfit.primed", 0.92, 0.78),
-    "classifier against the pool (.947, .861)": (Classifier(), "classifier.probability", 0.947, 0.86),
     "preselect, ladder": (PreSelect(), "preselect.probability", 0.94, 0.84),
     "rds, order": (RDS(), "rds.order", 0.94, 0.83),
     "rds, similarity (LSA max .936, .804)": (RDS(), "rds.similarity", 0.95, 0.83),
