@@ -32,6 +32,7 @@ _WORD, _LABEL = 0, 1
 _END = b"</s>"
 _PREFIX = b"__label__"
 _MAX_ORDER = 64
+_MAX_BUCKETS = 1 << 27
 _CENTROIDS = 256
 _BLOCK_ROWS = 1 << 16
 _ADDED = 1e-5  # to every probability, as std_log does in fastText
@@ -236,7 +237,8 @@ def _read(reader: _Reader) -> FastText:
     if not labels or loss not in (_HIERARCHICAL, _NEGATIVE, _SOFTMAX, _ONE_VS_ALL):
         raise reader.bad("it has no labels" if not labels else f"its loss is number {loss}, which there is not")
     needs_buckets = order > 1 or max_n > 0
-    if not 1 <= order <= _MAX_ORDER or min_n < 0 or max_n < 0 or num_buckets < 0 or (needs_buckets and not num_buckets):
+    in_range = 1 <= order <= _MAX_ORDER and min_n >= 0 and max_n >= 0 and 0 <= num_buckets <= _MAX_BUCKETS
+    if not in_range or (needs_buckets and not num_buckets):
         raise reader.bad("its settings make no sense")
     (is_quantised,) = reader.values("?")
     vectors = _Quantised(reader) if is_quantised else _Dense(reader)
