@@ -10,12 +10,14 @@ import pyarrow as pa
 import pytest
 from model2vec import StaticModel
 from tokenizers import Tokenizer, models, pre_tokenizers
+from typer.testing import CliRunner
 
 import assay
 from assay import Embedding
 from assay.api.recipe import Recipe
 from assay.artifacts.kinds import Corpus, Embeddings
 from assay.artifacts.workspace import Workspace
+from assay.cli import app
 from assay.errors import InvalidParameterError, SchemaError
 from assay.scorers import PREFIXES, SCORERS, Column, Method, Scorer, State
 from assay.scorers.vectors import set_embedding, vectors_of
@@ -84,6 +86,20 @@ def test_another_corpus_is_embedded_by_the_model_of_the_pool(
     target = make_corpus(DOCUMENTS[5:7], "target")
     own = assay.embed(target, fitted_on=pool, workspace=workspace)
     assert matrix(own).tobytes() == matrix(assay.embed(pool, workspace=workspace))[5:7].tobytes()
+
+
+def test_a_document_without_words_has_zeros(make_corpus: Callable[..., Corpus], workspace: Workspace) -> None:
+    texts = ["one two", "", "two three", " \n", "two one"]
+    vectors = matrix(assay.embed(make_corpus([{"text": text} for text in texts]), workspace=workspace))
+    assert vectors.any(axis=1).tolist() == [bool(text.strip()) for text in texts]
+
+
+def test_the_command_shows_what_it_made(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "pool.jsonl", DOCUMENTS)
+    done = CliRunner().invoke(
+        app, ["embed", str(tmp_path / "pool.jsonl"), "--dimensions", "8", "--workspace", str(tmp_path / "w")]
+    )
+    assert done.exit_code == 0 and "words, pooling mean" in done.output and "60" in done.output
 
 
 def test_a_static_model_gives_the_mean_of_its_tokens(

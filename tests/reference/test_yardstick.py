@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from assay.api.embedding import embedding_of
 from assay.kernels.arrow import utf8
 from assay.kernels.embedding import count_words
 from assay.kernels.unicode import tables
-from assay.models.embedding import NUM_BUCKETS, Embedding, WordModel, fit_words
+from assay.models.embedding import NUM_BUCKETS, WordModel, fit_words
 from assay.scorers import BETR, DSIR, KNN, RDS, Classifier, Distil, PreSelect, Scorer, ZipFit
 from tests.reference.test_dsir import area_under_curve, tasks, toy_pile  # noqa: F401  (fixtures)
 
@@ -38,6 +39,7 @@ TABLE: dict[str, tuple[Scorer, str, float, float]] = {
     "rds, similarity (LSA max .936, .804)": (RDS(), "rds.similarity", 0.95, 0.83),
     "betr, max (.943, .854)": (BETR(), "betr.value", 0.955, 0.865),
     "betr, mean (.885)": (BETR(aggregate="mean", value="negative"), "betr.value", 0.93, 0.77),
+    "betr, distilled": (Distil(of=BETR(), top=0.1), "distil.score", 0.96, 0.91),
     "knn, order": (KNN(), "knn.order", 0.94, 0.83),
     "knn, similarity (LSA max .936, .804)": (KNN(), "knn.similarity", 0.955, 0.86),
 }
@@ -51,8 +53,8 @@ def word_model(texts: tuple[str, ...], dimensions: int) -> WordModel:
 
 def to_batch(scorer: Scorer, texts: list[str], fitted_on: list[str], prefix: str) -> pa.RecordBatch:
     columns = {"id": pa.array([f"{prefix}{k}" for k in range(len(texts))]), "text": pa.array(texts)}
-    embedding = getattr(scorer, "embedding", None)
-    if isinstance(embedding, Embedding):
+    embedding = embedding_of(scorer)
+    if embedding is not None:
         model = word_model(tuple(fitted_on), embedding.dimensions)
         vectors = model.encode(columns["text"], embedding.pooling).astype(np.float16)
         columns["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])

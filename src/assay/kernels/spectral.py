@@ -33,10 +33,20 @@ def sparse_transposed_times(starts, columns, values, dense, num_columns):
 
 @njit(nogil=True, cache=True)
 def gram(rows):
-    """The products of all pairs of columns of `rows` [rows, k] float64: [k, k]."""
+    """The products of all pairs of columns of `rows` [rows, k] float64: [k, k].
+
+    Four rows at a time, since it is reading and writing the result that takes the time.
+    """
     size = rows.shape[1]
     result = np.zeros((size, size))
-    for row in range(len(rows)):
+    whole = len(rows) - len(rows) % 4
+    for row in range(0, whole, 4):
+        r0, r1, r2, r3 = rows[row], rows[row + 1], rows[row + 2], rows[row + 3]
+        for a in range(size):
+            v0, v1, v2, v3 = r0[a], r1[a], r2[a], r3[a]
+            for b in range(size):
+                result[a, b] += v0 * r0[b] + v1 * r1[b] + v2 * r2[b] + v3 * r3[b]
+    for row in range(whole, len(rows)):
         for a in range(size):
             value = rows[row, a]
             for b in range(size):
@@ -46,12 +56,19 @@ def gram(rows):
 
 @njit(nogil=True, cache=True)
 def times(rows, matrix):
-    """`rows` [rows, k] times `matrix` [k, m], float64."""
-    result = np.zeros((len(rows), matrix.shape[1]))
+    """`rows` [rows, k] times `matrix` [k, m], float64; four rows of the matrix at a time."""
+    size, width = matrix.shape
+    result = np.zeros((len(rows), width))
+    whole = size - size % 4
     for row in range(len(rows)):
-        for a in range(matrix.shape[0]):
+        for a in range(0, whole, 4):
+            m0, m1, m2, m3 = matrix[a], matrix[a + 1], matrix[a + 2], matrix[a + 3]
+            v0, v1, v2, v3 = rows[row, a], rows[row, a + 1], rows[row, a + 2], rows[row, a + 3]
+            for b in range(width):
+                result[row, b] += v0 * m0[b] + v1 * m1[b] + v2 * m2[b] + v3 * m3[b]
+        for a in range(whole, size):
             value = rows[row, a]
-            for b in range(matrix.shape[1]):
+            for b in range(width):
                 result[row, b] += value * matrix[a, b]
     return result
 

@@ -169,6 +169,7 @@ def _components(
     for _ in range(_NUM_ITERATIONS):
         images = sparse_times(starts, columns, values, basis)
         basis = _orthonormal(sparse_transposed_times(starts, columns, values, images, num_columns))
+    basis = _orthonormal(basis)  # mends what the last time lost to rounding
     eigenvalues, turned = eigen(gram(sparse_times(starts, columns, values, basis)))
     rank = int(np.sum(eigenvalues > _NEGLIGIBLE * eigenvalues[0]))
     found = times(basis, turned)[:, min(1, rank - 1) : min(rank, number + 1)]
@@ -178,8 +179,7 @@ def _components(
 
 def _orthonormal(basis: np.ndarray) -> np.ndarray:
     """Orthonormal columns that span the same space; directions that are only rounding are left out."""
-    for _ in range(2):  # the second time mends what the first loses to rounding
-        eigenvalues, turned = eigen(gram(basis))
-        is_real = eigenvalues > _NEGLIGIBLE * eigenvalues[0]
-        basis = times(basis, np.ascontiguousarray(turned[:, is_real] / np.sqrt(eigenvalues[is_real])))
-    return basis
+    eigenvalues, turned = eigen(gram(basis))
+    is_real = eigenvalues > _NEGLIGIBLE * eigenvalues[0]
+    found: np.ndarray = times(basis, np.ascontiguousarray(turned[:, is_real] / np.sqrt(eigenvalues[is_real])))
+    return found
