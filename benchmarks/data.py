@@ -19,7 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assay import embed, read
 from assay.demo import POOL, gather
+from assay.kernels.vectors import snapped
 
 _SHARED = Path(__file__).parents[2] / "shared" / "data" / "pool"
 _BENCHMARKS = _SHARED.parent / "benchmarks"
@@ -104,6 +106,19 @@ def domain_passages(files: list[Path], number: int) -> tuple[list[str], np.ndarr
         texts += [cuts[k][0][cuts[k][1] : cuts[k][1] + 500] for k in picks]
         labels += [label] * len(picks)
     return texts, np.array(labels)
+
+
+def document_vectors(folder: Path, num: int) -> np.ndarray:
+    """Snapped vectors of the embedded model [num, 128] of paragraphs of the pool, drawn at random."""
+    texts = [t for text in some_texts(pool_files(folder), 60_000_000) for t in text.split("\n\n") if len(t) > 200]
+    order = np.random.default_rng(0).permutation(len(texts))[: num + num // 10]
+    path = folder / "paragraphs.jsonl"
+    rows = [json.dumps({"id": f"{k}", "text": texts[k]}) + "\n" for k in order]
+    path.write_text("".join(rows), encoding="utf-8")
+    found = embed(read(path, workspace=folder / "w"), workspace=folder / "w")
+    flat = [np.asarray(found.vectors(part).flatten()) for part in range(found.num_parts)]
+    vectors = snapped(np.concatenate(flat).reshape(-1, found.dimensions))
+    return vectors[vectors.any(axis=1)][:num]
 
 
 def million_rows(folder: Path, num_rows: int = 1_000_000) -> Path:

@@ -45,6 +45,9 @@ from assay import (
     score,
     select,
 )
+from assay.kernels.kmeans import spherical_kmeans
+from assay.kernels.submodular import facility_location
+from assay.kernels.vectors import most_similar, snapped
 from assay.models.fasttext import FastText
 from assay.models.linear import features
 from assay.models.linear_fit import fit
@@ -52,6 +55,7 @@ from assay.models.tokenizer import BPE
 from assay.scorers.minhash import MinHash
 from benchmarks.data import (
     benchmark_files,
+    document_vectors,
     domain_passages,
     million_near_duplicates,
     million_rows,
@@ -374,6 +378,70 @@ def zipfit_fast(folder: Path) -> dict[str, Any]:
     return row | {"agreement": round(float(np.corrcoef(*ranks)[0, 1]), 4)}
 
 
+def kmeans(folder: Path) -> dict[str, Any]:
+    """500 clusters of 50,000 vectors of documents, both cores; `similarity` says which centres are nearer."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    vectors = document_vectors(folder, 50_000)
+    found: dict[str, np.ndarray] = {}
+
+    def ours() -> None:
+        found["ours"] = spherical_kmeans(vectors, 500, 0)
+
+    def theirs() -> None:
+        found["peer"] = MiniBatchKMeans(500, batch_size=4096, n_init=1, random_state=0).fit(vectors).cluster_centers_
+
+    mine, peer = _alternate(ours, theirs, 3)
+    about = {f"similarity_{k}": float(most_similar(vectors, snapped(c))[1].mean()) for k, c in found.items()}
+    return _times(mine, peer, "s", f"scikit-learn {version('scikit-learn')}, MiniBatchKMeans") | about
+
+
+def facility_location_greedy(folder: Path) -> dict[str, Any]:
+    """All of 4,096 documents in greedy order, from their vectors on; the peer's greedy is lazy, too."""
+    from submodlib import FacilityLocationFunction
+
+    vectors = document_vectors(folder, 4096)
+    size = len(vectors)
+    quiet = {"stopIfZeroGain": False, "stopIfNegativeGain": False, "verbose": False, "show_progress": False}
+    gains: dict[str, Any] = {}
+
+    def ours() -> None:
+        gains["ours"] = facility_location(vectors, size - 1)[1]
+
+    def theirs() -> None:
+        similar = np.maximum(vectors @ vectors.T, 0)
+        function = FacilityLocationFunction(n=size, mode="dense", sijs=similar, separate_rep=False)
+        gains["peer"] = [gain for _, gain in function.maximize(budget=size - 1, optimizer="LazyGreedy", **quiet)]
+
+    mine, peer = _alternate(ours, theirs, 3)
+    np.testing.assert_allclose(gains["ours"], gains["peer"], rtol=1e-5, atol=1e-3)
+    return _times(mine, peer, "s for 4,096 documents", f"submodlib-py {version('submodlib-py')}, LazyGreedy")
+
+
+def diversity_200k(folder: Path) -> dict[str, Any]:
+    """200,000 documents embedded, clustered and put in the order of facility location, in a process of its own."""
+    path = million_near_duplicates(folder, pool_files(folder), 200_000)
+    code = f"""
+import time
+import assay
+from assay.artifacts.cost import peak_memory
+pool = assay.read({str(path)!r}, id="id", workspace={str(folder / "w")!r})
+times = [time.perf_counter()]
+for work in (assay.embed, lambda *a, **k: assay.score(a[0], "clusters", **k),
+             lambda *a, **k: assay.score(a[0], "facility_location", **k)):
+    work(pool, workspace={str(folder / "w")!r})
+    times.append(time.perf_counter())
+print(*(b - a for a, b in zip(times, times[1:])), peak_memory() / (1 << 30), pool.num_bytes / 1e6, flush=True)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if not run.stdout.strip():
+        raise RuntimeError(run.stderr)
+    embed, clusters, covering, memory, megabytes = map(float, run.stdout.split())
+    about = {"embed_s": embed, "clusters_s": clusters, "facility_location_s": covering, "memory_gb": memory}
+    row = _times(embed + clusters + covering, 600.0, "s for 200,000 documents", "no peer: the aim, 10 minutes and 4 GB")
+    return row | about | {"text_mb": megabytes}
+
+
 def ray_overhead(folder: Path) -> dict[str, Any]:
     """Scoring with DSIR and length, choosing and writing on two Ray machines of a core each, against the native runner.
 
@@ -493,6 +561,9 @@ ROWS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "runner.ray_overhead": ray_overhead,
     "fasttext.predict": fasttext_predict,
     "fasttext.train": fasttext_train,
+    "kmeans": kmeans,
+    "facility_location": facility_location_greedy,
+    "diversity.200k": diversity_200k,
 }
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from assay.scorers import DSIR, SCORERS, Classifier, DataMan, Distil, QuRating, Scorer
+from assay.scorers import DSIR, SCORERS, Classifier, Concepts, DataMan, Distil, QuRating, Scorer
 from tests.ratings import judgement_rows, label_rows
 
 
@@ -33,6 +33,14 @@ GIVEN: dict[str, Example] = {
     "classifier of notes": Example(
         scorer=Classifier(labels="labels.jsonl", column="clarity", kind="ordinal", num_buckets=1 << 12),
         documents={"labels": pa.RecordBatch.from_pylist(label_rows(60))},
+    ),
+    "concepts": Example(
+        scorer=Concepts(concepts="phrases.jsonl", limit=3),
+        documents={
+            "concepts": pa.RecordBatch.from_pylist(
+                [{"id": f"{k}", "text": text} for k, text in enumerate(["a1", "a2 a1", "straße", "w3 w1 w1", "one"])]
+            )
+        },
     ),
     "dataman": Example(
         scorer=DataMan(labels={"read": "labels.jsonl"}, criteria=("clarity", "overall_score"), num_buckets=1 << 12),

@@ -70,18 +70,42 @@ def neighbours(vectors: np.ndarray, num: int) -> tuple[np.ndarray, np.ndarray]:
 
 @njit(nogil=True, cache=True)
 def _largest(product, first, numbers, products):
-    """Fills in the largest of each row but the one at its own place, by insertion into a sorted list."""
+    """Fills in the largest of each row but the one at its own place, by a heap that has the least of them on top."""
     num = numbers.shape[1]
     for i in range(len(product)):
         filled = 0
         for j in range(product.shape[1]):
-            if j == first + i or (filled == num and product[i, j] <= products[i, num - 1]):
+            if j == first + i:
                 continue
-            place = min(filled, num - 1)
-            while place > 0 and products[i, place - 1] < product[i, j]:
-                products[i, place] = products[i, place - 1]
-                numbers[i, place] = numbers[i, place - 1]
-                place -= 1
-            products[i, place] = product[i, j]
-            numbers[i, place] = j
-            filled = min(filled + 1, num)
+            if filled < num:
+                products[i, filled], numbers[i, filled] = product[i, j], j
+                filled += 1
+                if filled == num:
+                    for place in range(num // 2 - 1, -1, -1):
+                        _sift(products[i], numbers[i], num, place)
+            elif product[i, j] > products[i, 0]:
+                products[i, 0], numbers[i, 0] = product[i, j], j
+                _sift(products[i], numbers[i], num, 0)
+        for last in range(num - 1, 0, -1):
+            products[i, 0], products[i, last] = products[i, last], products[i, 0]
+            numbers[i, 0], numbers[i, last] = numbers[i, last], numbers[i, 0]
+            _sift(products[i], numbers[i], last, 0)
+
+
+@njit(nogil=True, cache=True)
+def _sift(products, numbers, size, place):
+    """Moves an entry down to where no entry below it is less, or as large and of a higher number."""
+    product, number = products[place], numbers[place]
+    while 2 * place + 1 < size:
+        least = 2 * place + 1
+        other = least + 1
+        if other < size and (
+            products[other] < products[least]
+            or (products[other] == products[least] and numbers[other] > numbers[least])
+        ):
+            least = other
+        if products[least] > product or (products[least] == product and numbers[least] < number):
+            break
+        products[place], numbers[place] = products[least], numbers[least]
+        place = least
+    products[place], numbers[place] = product, number

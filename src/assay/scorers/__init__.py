@@ -6,6 +6,7 @@ from assay.scorers.betr import BETR
 from assay.scorers.classifier import Classifier
 from assay.scorers.clusters import Clusters
 from assay.scorers.collective import Collective
+from assay.scorers.concepts import Concepts
 from assay.scorers.contamination import Contamination
 from assay.scorers.coverage import FacilityLocation, GraphCut
 from assay.scorers.dataman import DataMan
@@ -31,6 +32,7 @@ SCORERS: dict[str, type[Method]] = {
     "betr": BETR,
     "classifier": Classifier,
     "clusters": Clusters,
+    "concepts": Concepts,
     "contamination": Contamination,
     "dataman": DataMan,
     "distil": Distil,
@@ -70,6 +72,7 @@ __all__ = [
     "Clusters",
     "Collective",
     "Column",
+    "Concepts",
     "Contamination",
     "DataMan",
     "Distil",
