@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 import assay
 from assay.api.recipe import Recipe
+from assay.api.weighting import _score_of
 from assay.artifacts.workspace import Workspace
 from assay.cli import app
 from assay.errors import InvalidParameterError
@@ -121,5 +122,12 @@ def test_the_command_prints_what_an_arm_can_be_given(folder: Path, found: assay.
     place = ["--workspace", str(folder / "w"), "--to", str(tmp_path / "weights.yaml")]
     printed = CliRunner().invoke(app, ["weigh", str(folder / "recipe.yaml"), *terms, *place])
     assert printed.exit_code == 0, printed.output
+    assert f"weights {found.agreement['weights']:.2f}, rule" in " ".join(printed.output.split())
     assert f"score: {found.by}" in printed.output and f"score: {found.rule}" in printed.output
     assert yaml.safe_load((tmp_path / "weights.yaml").read_text())["by"] == found.by
+
+
+def test_names_of_scorers_mean_their_first_column_with_its_better_end_up(folder: Path) -> None:
+    recipe = Recipe.load(folder / "recipe.yaml")
+    assert _score_of(recipe, "dsir") == "dsir.log_weight"
+    assert _score_of(recipe, "repeats") == "-repeats.lines"

@@ -29,6 +29,7 @@ from assay.artifacts.workspace import Workspace
 from assay.corpus.engine import map_parts, map_step
 from assay.errors import InvalidParameterError, check, check_integer
 from assay.mixtures.weights import Fit, best_weights, draw_weights, linear_rule
+from assay.scorers import SCORERS
 from assay.selection.expressions import Expression
 from assay.selection.policies import Top
 
@@ -68,6 +69,11 @@ class Weights:
             found = f"{alone[k]:.4f}" if k in alone else ""
             grid.add_row(term, f"{self.weights[k]:.3f}", f"{self.rule_weights[k]:+.4f}", found)
         grid.add_row("random", "", "", f"{self.random:.4f}")
+        foretold = {name: "none" if value is None else f"{value:.2f}" for name, value in self.agreement.items()}
+        grid.caption = (
+            f"Rank correlation of the {len(self.runs)} losses with those foretold from all other runs: "
+            f"weights {foretold['weights']}, rule {foretold['rule']}."
+        )
         return grid
 
     def save(self, path: str | Path) -> None:
@@ -102,8 +108,8 @@ def weigh(
     parameters are.
 
     Args:
-        terms: expressions over columns of scores or of the pool, higher = better ("dsir.per_ngram", "-repeats.lines").
-            Documents for which one is null are not chosen.
+        terms: expressions over columns of scores or of the pool, higher = better ("dsir.per_ngram", "-repeats.lines"),
+            or names of scorers, whose first column is meant. Documents for which one is null are not chosen.
         num_draws: proxies to train. The first take equal weights and each term alone.
 
     Raises:
@@ -113,6 +119,7 @@ def weigh(
     check(isinstance(recipe, Recipe), "recipe", recipe, "a recipe", "Recipe.load(path) reads one.")
     ok = isinstance(terms, Sequence) and not isinstance(terms, str) and len(set(terms)) == len(terms) >= 2
     check(ok, "terms", terms, "a list of at least two different expressions")
+    terms = tuple(_score_of(recipe, term) if term in SCORERS else term for term in terms)
     for term in terms:
         Expression(term)
     check_integer("num_draws", num_draws, max(8, len(terms) + 1), _MAX_DRAWS)
@@ -124,9 +131,16 @@ def weigh(
     arm = Arm(by=total, select=Top(), others=recipe.scorers)
     plan = Plan(space)
     stage = plan_stage(plan, replace(recipe, targets=targets, arms={RANDOM: Arm(), _ALL: arm}, write=None))
-    done = plan.add("weigh", lambda looked_at: _weigh(stage(looked_at), tuple(terms), num_draws, seed))
+    done = plan.add("weigh", lambda looked_at: _weigh(stage(looked_at), terms, num_draws, seed))
     plan.run()
     return done.result()
+
+
+def _score_of(recipe: Recipe, name: str) -> str:
+    """The first column of a scorer, so that higher is better."""
+    scorer = next((scorer for scorer in recipe.scorers if scorer.name == name), None) or SCORERS[name]()
+    column = scorer.columns(tuple(recipe.targets))[0]
+    return f"-{column.name}" if column.higher_is_better is False else column.name
 
 
 def _weigh(stage: Stage, terms: tuple[str, ...], num_draws: int, seed: int) -> Weights:
