@@ -1,6 +1,6 @@
 """What asking for the right labels is worth: the table of docs/labels.md.
 
-    python examples/label_loops.py POOL_FOLDER
+    python examples/label_loops.py POOL_FOLDER [domains] [spam] [news]
 
 Three tasks with known labels: which of the domains (a file each) a document is of, 300 documents a domain; spam or not,
 of e-mail; the section of a news story. `assay.label` asks an oracle; every so many labels a classifier is trained
@@ -35,23 +35,25 @@ ARMS = {
 MAX_CHARACTERS, PER_DOMAIN, PER_TASK = 3_000, 300, 4_000
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, wanted: list[str]) -> None:
     """Prints mean accuracy by task, arm and number of labels."""
     everything = {path.name.split(".")[0]: _rows(path) for path in sorted(folder.glob("*.jsonl.zst"))}
     rng = np.random.default_rng(0)
     domains = [
         (rows[k]["text"], name) for name, rows in everything.items() for k in rng.permutation(len(rows))[:PER_DOMAIN]
     ]
-    tasks = {"13 domains": domains}
-    for task, name in (("spam", "email_spam"), ("news sections", "news")):
+    tasks = {"domains": domains}
+    for task, name in (("spam", "email_spam"), ("news", "news")):
         labelled = [(row["text"], row["label"]) for row in everything[name] if row.get("label")]
         tasks[task] = [labelled[k] for k in rng.permutation(len(labelled))[:PER_TASK]]
     for task, documents in tasks.items():
+        if wanted and task not in wanted:
+            continue
         for arm, settings in ARMS.items():
             begun = time.time()
             found = np.mean([_accuracies(documents, settings, seed) for seed in range(SEEDS)], axis=0)
             told = "  ".join(f"{number}: {100 * a:.1f}" for number, a in zip(BUDGETS, found, strict=True))
-            print(f"{task:14} {arm:18} {told}  ({time.time() - begun:.0f} s)", flush=True)
+            print(f"{task:8} {arm:18} {told}  ({time.time() - begun:.0f} s)", flush=True)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -97,4 +99,4 @@ def _accuracy(path: Path, classes: list[str], texts: tuple[str, ...], labels: tu
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import assay
 from assay.artifacts.workspace import Workspace
@@ -94,6 +96,15 @@ def test_a_spoilt_answer_is_told_by_its_reason(change, reason: str) -> None:
     lines = write_answer("law", dict.fromkeys(CRITERIA, 3)).splitlines()
     with pytest.raises(Unusable, match=reason):
         read_answer("\n".join(change(lines)))
+
+
+@given(st.text(max_size=60) | st.lists(st.sampled_from(["A", "3", "4/5", "[2]Coherence:1/5", "9", ""])).map("\n".join))
+def test_any_answer_is_read_or_is_told_to_be_unusable(text: str) -> None:
+    try:
+        domain, notes = read_answer(text)
+    except Unusable:
+        return
+    assert domain in DOMAINS and list(notes) == list(CRITERIA) and set(notes.values()) <= {1, 2, 3, 4, 5}
 
 
 def test_notes_and_domains_are_read_in_every_form() -> None:

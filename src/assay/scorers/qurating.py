@@ -46,6 +46,7 @@ from assay.scorers.sampling import merge_samples, sampled, sketch_sample
 CRITERIA = ("writing_style", "required_expertise", "facts_and_trivia", "educational_value")
 _SAMPLE = 5_000  # documents of the pool
 _MOST_NAMED = 3
+_LEAST_DEVIATION = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +176,9 @@ class QuRating(Scorer):
         if "ids.sizes" in prepared:
             models = self._models(_texts_of(held(prepared, "ids"), pool), prepared)
         ratings = _ratings(sampled(pool, _SAMPLE).column("text"), models)
-        return {**models, "mean": ratings.mean(axis=0), "deviation": np.maximum(ratings.std(axis=0), 1e-9)}
+        deviation = ratings.std(axis=0)
+        deviation[deviation < _LEAST_DEVIATION] = 1.0  # all documents alike
+        return {**models, "mean": ratings.mean(axis=0), "deviation": deviation}
 
     def _models(self, things: pa.Array, pairs: State) -> State:
         """A model for each criterion, from the first texts of all pairs and then the second ones."""
