@@ -15,7 +15,7 @@ from assay.artifacts.workspace import Workspace
 from assay.errors import ArtifactError, InvalidParameterError
 from assay.recipes import RECIPES
 from assay.recipes.layout import OPTIONS, Layout, against_random
-from assay.recipes.pages import SECTIONS, authors, example, layout, needs, options, page, with_page
+from assay.recipes.pages import SECTIONS, authors, example, layout, needs, options, page, with_page, yaml_of
 from assay.recipes.running import run
 from assay.scorers.dataman_lines import CRITERIA
 from assay.scorers.qurating import CRITERIA as QURATING_CRITERIA
@@ -138,7 +138,13 @@ def test_ultra_fineweb_learns_from_verified_seeds_alone(real: Path) -> None:
 def test_metarater_learns_weights_that_an_arm_goes_by(real: Path) -> None:
     content = RECIPES["metarater"].learn(_real("metarater", real, "4k tokens"), Workspace(real / ".assay"))
     scores = {name: arm.by for name, arm in Recipe.from_dict(content).arms.items() if arm.by}
-    assert len(set(scores.values())) == 3 and all("(dsir.per_ngram)" in by for by in scores.values())
+    assert len(set(scores.values())) == 3 and all("dsir.per_ngram" in by for by in scores.values())
+
+
+def test_divconq_learns_shares_that_can_be_written_down(real: Path) -> None:
+    content = RECIPES["divconq"].learn(_real("divconq", real, "4k tokens"), Workspace(real / ".assay"))
+    arm = Recipe.from_dict(yaml.safe_load(yaml_of(content))).arms["refined"]
+    assert isinstance(arm.select, assay.Quota) and len(set(arm.select.shares)) > 1
 
 
 def test_a_run_finds_the_target_and_leaves_a_recipe_that_gives_the_same(folder: Path) -> None:

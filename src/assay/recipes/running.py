@@ -50,11 +50,15 @@ def run(
         content["write"] = {"arm": "best", "to": _absolute(write)}
     set_keys(content, changes or {})
     Recipe.from_dict(content)  # checked before anything is written
-    learn = getattr(module(name), "learn", None)
-    if learn is not None:
-        content = learn(content, workspace or Workspace())
+    content = learn(name, content, workspace or Workspace())
     folder = folder_of(name, out)
     return compare(_put(name, content, folder), workspace=workspace, out=folder)
+
+
+def learn(name: str, content: Layout, workspace: Workspace) -> Layout:
+    """A recipe's comparison with what has to be trained before its arms are known; most have nothing to learn."""
+    found = getattr(module(name), "learn", None)
+    return content if found is None else found(content, workspace)
 
 
 def folder_of(name: str, out: Path | None) -> Path:
