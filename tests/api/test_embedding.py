@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import assay
 from assay import Embedding
+from assay.api.costing import steps_to
 from assay.api.recipe import Recipe
 from assay.artifacts.kinds import Corpus, Embeddings
 from assay.artifacts.workspace import Workspace
@@ -200,6 +201,15 @@ def test_scorers_are_given_vectors(
     vectors = matrix(assay.embed(pool, workspace=workspace)).astype(np.float32)
     np.testing.assert_allclose(table["nearest.cosine"], (vectors @ vectors[:3].T).max(axis=1), atol=2e-3)
     assert set(table["nearest.seen"].to_pylist()) == {60}
+
+
+def test_what_vectors_cost_is_told_as_steps_of_their_own(
+    nearest: type[Nearest], pool: Corpus, make_corpus: Callable[..., Corpus], workspace: Workspace
+) -> None:
+    target = make_corpus(DOCUMENTS[:3], "target")
+    scores = assay.score(pool, nearest(), target=target, workspace=workspace)
+    steps = [step["step"] for step in steps_to(scores.manifest, workspace)]
+    assert steps == ["read pool", "read target", "fit embedding words128", "embed pool", "score nearest"]
 
 
 def test_what_makes_vectors_makes_the_fingerprint_of_scores(

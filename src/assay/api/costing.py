@@ -9,6 +9,8 @@ from assay.artifacts.workspace import Workspace
 
 _VERBS = {
     "corpus": "read",
+    "embedder": "fit embedding",
+    "embeddings": "embed",
     "scores": "score",
     "tokenizer": "train tokenizer",
     "tokens": "tokenize",

@@ -60,12 +60,12 @@ def embed(
     space = Workspace(workspace)
     source = corpus if fitted_on is None else fitted_on
     check_corpus(source, "fitted_on")
-    mark = embedding_mark(wanted, source, space)
-    draft = space.open_draft("embeddings", corpus.name, VERSION, {}, {"corpus": corpus.fingerprint, "model": mark})
+    draft = embeddings_draft(corpus, wanted, source, space)
     manifest = draft.finished()
     if manifest is None:
-        draft.start()
         folder = _fitted_folder(source, wanted.dimensions, space) if wanted.is_fitted_on_pool else Path(wanted.model)
+        mark = draft.inputs["model"]
+        draft.start()
         entries, _, schema = build_parts(
             draft,
             partial(_embed_part, corpus, wanted, folder, mark),
@@ -80,22 +80,23 @@ def embed(
             summary={
                 "dimensions": _encoder(wanted, folder, mark).dimensions,
                 "model": wanted.model,
-                "pooling": wanted.pooling,
             },
         )
     return Embeddings(draft.folder, manifest)
 
 
-def embedding_mark(embedding: Embedding, fitted_on: Corpus, workspace: Workspace) -> str:
-    """A fingerprint of all that makes a text's vector; nothing is fitted or loaded.
+def embeddings_draft(corpus: Corpus, embedding: Embedding, fitted_on: Corpus, workspace: Workspace) -> Draft:
+    """Where the vectors of a corpus are, or will be; nothing is fitted or loaded.
 
     Raises:
         InvalidParameterError: there is no such folder.
     """
     if embedding.is_fitted_on_pool:
-        return f"{_model_draft(fitted_on, embedding.dimensions, workspace).fingerprint}-{embedding.pooling}"
-    folder = str(model_folder(embedding.model))
-    return f"{path_fingerprint('embedding.model', folder, workspace)}-{embedding.pooling}"
+        model = _model_draft(fitted_on, embedding.dimensions, workspace).fingerprint
+    else:
+        model = path_fingerprint("embedding.model", str(model_folder(embedding.model)), workspace)
+    inputs = {"corpus": corpus.fingerprint, "model": model}
+    return workspace.open_draft("embeddings", corpus.name, VERSION, {"pooling": embedding.pooling}, inputs)
 
 
 def embedding_of(method: Method) -> Embedding | None:

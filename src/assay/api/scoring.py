@@ -16,7 +16,7 @@ import pyarrow as pa
 from assay.api.build import build_parts, lower_is_better, part_bytes
 from assay.api.collecting import run_collective
 from assay.api.content import path_fingerprint
-from assay.api.embedding import Vectors, embed_for, embedded_batches, embedding_mark, embedding_of
+from assay.api.embedding import Vectors, embed_for, embedded_batches, embedding_of, embeddings_draft
 from assay.api.grouping import WORK, clear_work, run_grouping
 from assay.api.isolating import FIT, PART, SCORER_FAILED, Quarantine, conclude, in_short, known_rows, to_blame
 from assay.artifacts.kinds import Corpus, Scores, check_corpus
@@ -69,7 +69,7 @@ def score(
     inputs |= {f"documents.{name}": documents.fingerprint for name, documents in document_sets.items()}
     inputs |= {f"file.{name}": path_fingerprint(name, path, space) for name, path in scorer.paths().items()}
     if (embedding := embedding_of(scorer)) is not None:
-        inputs[EMBEDDING] = embedding_mark(embedding, corpus, space)
+        inputs[EMBEDDING] = embeddings_draft(corpus, embedding, corpus, space).fingerprint
     draft = space.open_draft("scores", scorer.name, scorer.version, scorer.question(), inputs)
     manifest = draft.finished()
     if manifest is None:
@@ -99,8 +99,8 @@ def _run_scorer(
     max_failed_share: float,
     workspace: Workspace,
 ) -> Manifest:
-    draft.start()
     vectors = embed_for(scorer, corpus, [*targets.values(), *document_sets.values()], workspace)
+    draft.start()
     state = _fitted(draft, scorer, corpus, targets, document_sets, vectors)
     columns = scorer.columns(tuple(targets))
     entries, figures, schema = build_parts(

@@ -349,8 +349,8 @@ class Embeddings(Artifact):
         return column
 
     def facts(self) -> dict[str, str]:
-        count, summary = sum(part["rows"] for part in self.manifest.parts), self.manifest.summary
-        model = f"{summary['model']}, pooling {summary['pooling']}"
+        count = sum(part["rows"] for part in self.manifest.parts)
+        model = f"{self.manifest.summary['model']}, pooling {self.manifest.parameters['pooling']}"
         return {"documents": f"{count:,}", "dimensions": f"{self.dimensions:,}", "model": model}
 
 
