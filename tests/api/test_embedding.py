@@ -1,5 +1,6 @@
 """`assay.embed`: what is stored, what it depends on, and how scorers get at it."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,15 +15,17 @@ from typer.testing import CliRunner
 
 import assay
 from assay import Embedding
+from assay.api import embedding
 from assay.api.costing import steps_to
 from assay.api.recipe import Recipe
 from assay.artifacts.kinds import Corpus, Embeddings
 from assay.artifacts.workspace import Workspace
 from assay.cli import app
-from assay.errors import InvalidParameterError, SchemaError
+from assay.errors import ArtifactError, InvalidParameterError, SchemaError
 from assay.scorers import PREFIXES, SCORERS, Column, Method, Scorer, State
 from assay.scorers.vectors import set_embedding, vectors_of
 from tests.conftest import make_documents, write_jsonl
+from tests.s3 import Server
 
 DOCUMENTS = [d for k, topic in enumerate("ab") for d in make_documents(30, seed=k, topic=topic)]
 
@@ -87,6 +90,37 @@ def test_another_corpus_is_embedded_by_the_model_of_the_pool(
     target = make_corpus(DOCUMENTS[5:7], "target")
     own = assay.embed(target, fitted_on=pool, workspace=workspace)
     assert matrix(own).tobytes() == matrix(assay.embed(pool, workspace=workspace))[5:7].tobytes()
+
+
+def test_on_an_object_store_vectors_and_scores_are_those_of_a_local_disk(
+    s3: Server, tmp_path: Path, workspace: Workspace
+) -> None:
+    file = write_jsonl(tmp_path / "pool.jsonl", DOCUMENTS)
+    tables, vectors = [], []
+    for space in (workspace, Workspace(s3.make_bucket())):
+        pool = assay.read(file, workspace=space)
+        vectors.append(assay.embed(pool, workspace=space))
+        tables.append(assay.score(pool, "betr", target=pool, workspace=space).to_table())
+    assert tables[0].equals(tables[1])
+    assert vectors[0].fingerprint == vectors[1].fingerprint
+    assert matrix(vectors[0]).tobytes() == matrix(vectors[1]).tobytes()
+
+
+def test_a_damaged_model_is_made_again(pool: Corpus, tmp_path: Path, workspace: Workspace) -> None:
+    def answer(dimensions: int) -> bytes:
+        return matrix(assay.embed(pool, Embedding(dimensions=dimensions), workspace=workspace)).tobytes()
+
+    expected = answer(8)
+    (model,) = Path(str(workspace.root)).glob("embedder-*/model.npz")
+    (vectors,) = Path(str(workspace.root)).glob("embeddings-*")
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 255
+    model.write_bytes(content)
+    shutil.rmtree(vectors)
+    embedding._encoder.cache_clear()
+    with pytest.raises(ArtifactError, match="model.npz is damaged .* Run the same command again"):
+        answer(8)
+    assert answer(8) == expected
 
 
 def test_a_document_without_words_has_zeros(make_corpus: Callable[..., Corpus], workspace: Workspace) -> None:

@@ -1,6 +1,8 @@
 """`assay.embed`: a vector for every document, made once and stored; and how those who go by vectors get at them."""
 
 import threading
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -17,7 +19,7 @@ from assay.artifacts.storage import Location, atomic_path, open_bytes
 from assay.artifacts.workspace import Draft, Workspace
 from assay.corpus.engine import map_step
 from assay.corpus.sharing import share_one
-from assay.errors import InvalidParameterError
+from assay.errors import ArtifactError, InvalidParameterError
 from assay.kernels.arrow import utf8
 from assay.kernels.embedding import count_words
 from assay.kernels.hashing import hash_strings
@@ -205,8 +207,18 @@ def _type(dimensions: int) -> pa.DataType:
 
 @lru_cache(maxsize=2)
 def _encoder(embedding: Embedding, folder: Location, mark: str) -> Encoder:
-    """The model, kept in the process for as long as its content stays the same, which `mark` stands for."""
+    """The model, kept in the process for as long as its content stays the same, which `mark` stands for.
+
+    Raises:
+        ArtifactError: the fitted model is damaged; it is deleted, so that the next run makes it again.
+    """
     if not embedding.is_fitted_on_pool:
         return load_encoder(embedding.model)
-    with open_bytes(folder / _MODEL) as file, np.load(file, allow_pickle=False) as stored:
-        return WordModel(stored["rows"], stored["vectors"])
+    path = folder / _MODEL
+    try:
+        with open_bytes(path) as file, np.load(file, allow_pickle=False) as stored:
+            return WordModel(stored["rows"], stored["vectors"])
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        for damaged in (path, folder / MANIFEST):
+            damaged.unlink(missing_ok=True)
+        raise ArtifactError(f"{path} is damaged ({error}). Run the same command again: it is made anew.") from error
