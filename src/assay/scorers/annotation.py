@@ -11,8 +11,8 @@ What differs:
 - A document has as many neighbours as there are others in its group where these are fewer.
 
 Cost: group size times documents * dimensions for neighbours; for a group of 16,384 documents, all of them ranked, 6 s
-(`vote_k`) and 2 s (`ideal`) of a core. Memory: 8 bytes a neighbour. When not to use: to choose training data by the million; both are made
-for tens or hundreds of documents.
+(`vote_k`) and 2 s (`ideal`) of a core. Memory: 8 bytes a neighbour. When not to use: to choose training data by the
+million; both are made for tens or hundreds of documents.
 """
 
 from dataclasses import dataclass
