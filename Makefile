@@ -19,8 +19,8 @@ test: $(VENV)/.dev
 	$(BIN)/pytest
 
 cluster-test: $(VENV)/.ray
-	$(BIN)/python -m tests.cluster tests/corpus tests/api tests/refiners tests/contracts/test_groupings.py \
-	  tests/contracts/test_policies.py tests/test_faults.py
+	$(BIN)/python -m tests.cluster tests/corpus tests/api tests/refiners tests/contracts/test_collectives.py \
+	  tests/contracts/test_groupings.py tests/contracts/test_policies.py tests/test_faults.py
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.run
