@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "assay"
 LADDER = [
     ["cli", "__init__"],
-    ["explorer", "recipes", "demo"],
+    ["explorer", "recipes", "demo", "options"],
     ["api"],
     ["corpus", "scorers", "mixtures", "selection", "refiners", "packing", "proxy", "comparison"],
     ["models"],

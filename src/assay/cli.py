@@ -1,12 +1,9 @@
 """The command line: one command per verb, no logic of its own."""
 
-import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
-from functools import wraps
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -14,9 +11,22 @@ from typing import Annotated, Any
 
 import typer
 
-from assay import progress
-from assay.artifacts.claims import PART, parse_part, release_all
-from assay.errors import AssayError, InvalidParameterError
+from assay.artifacts.claims import release_all
+from assay.errors import InvalidParameterError
+from assay.options import (
+    ArmName,
+    Memory,
+    Part,
+    ProgressMode,
+    RecipePath,
+    Runner,
+    Set,
+    WorkspacePath,
+    kept_as,
+    reported,
+    require_folder,
+    space_at,
+)
 from assay.terminal import console
 
 app = typer.Typer(
@@ -27,95 +37,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 _out = console()
-
-RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
-ArmName = Annotated[str | None, typer.Option("--arm", help="One arm of the recipe.", show_default=False)]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change the recipe, e.g. --set budget='5M tokens'.", show_default=False
-    ),
-]
-WorkspacePath = Annotated[
-    str | None,
-    typer.Option(
-        "--workspace",
-        help="Where artifacts are kept, a folder or s3://... (default: .assay beside the recipe).",
-        show_default=False,
-    ),
-]
-
-
-def _kept_as(variable: str) -> Callable[[str | None], None]:
-    """A callback that leaves an option's value in the environment, where this process and its workers look for it."""
-
-    def keep(value: str | None) -> None:
-        if value is not None:
-            os.environ[variable] = value
-
-    return keep
-
-
-Runner = Annotated[
-    str | None,
-    typer.Option(
-        "--runner",
-        help="Where the work is done: native (this machine), ray or ray://host:port (a cluster).",
-        callback=_kept_as("ASSAY_RUNNER"),
-        show_default=False,
-    ),
-]
-
-
-def _set_part(value: str | None) -> None:
-    if value is not None:
-        try:
-            parse_part(value)
-        except InvalidParameterError as error:
-            raise typer.BadParameter(str(error)) from None
-        os.environ[PART] = value
-
-
-Part = Annotated[
-    str | None,
-    typer.Option(
-        "--part",
-        metavar="I/N",
-        help="This is process I of N that share the work; or: slurm.",
-        show_default=False,
-        callback=_set_part,
-    ),
-]
-
-
-Memory = Annotated[
-    str | None,
-    typer.Option(
-        "--memory",
-        help="Memory to work in, e.g. 4GB (default: 3/4 of what machine and container have).",
-        callback=_kept_as("ASSAY_MEMORY"),
-        show_default=False,
-    ),
-]
-
-
-def _show_progress(mode: str) -> None:
-    try:
-        progress.set_mode(mode)
-    except InvalidParameterError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-ProgressMode = Annotated[
-    str,
-    typer.Option(
-        "--progress",
-        envvar="ASSAY_PROGRESS",
-        help=f"How it is shown: {', '.join(progress.MODES)}; auto is bars on a terminal, else lines.",
-        callback=_show_progress,
-        show_envvar=False,
-    ),
-]
 
 
 def _print_version(wanted: bool) -> None:
@@ -133,31 +54,8 @@ def _options(
     pass
 
 
-def _reported(command: Callable[..., None]) -> Callable[..., None]:
-    """Lets every failure that a person can do something about end in a sentence, not in a traceback."""
-
-    @wraps(command)
-    def run(*args: Any, **options: Any) -> None:
-        try:
-            return command(*args, **options)
-        except KeyboardInterrupt:
-            progress.fail("Interrupted. What is finished is kept; run the same command again to go on.", label="\n")
-            raise typer.Exit(130) from None
-        except AssayError as error:
-            message = str(error)
-        except OSError as error:
-            known = _disk_message(error)
-            if known is None:
-                raise
-            message = known
-        progress.fail(message)
-        raise typer.Exit(1)
-
-    return run
-
-
 @app.command()
-@_reported
+@reported
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put pool, recipe and report.")] = Path("assay-demo"),
     runner: Runner = None,
@@ -175,20 +73,20 @@ def demo(
 
 
 @app.command()
-@_reported
+@reported
 def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("recipe.yaml"),
 ) -> None:
     """Write a commented recipe to start from."""
     if path.exists():
         raise InvalidParameterError(f"{path} is there already. Give another name: assay init other.yaml")
-    _require_folder(path)
+    require_folder(path)
     path.write_text(files("assay").joinpath("init.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     _out.print(f"Wrote {path}. Put your files into it, then run: assay compare {path}", soft_wrap=True)
 
 
 @app.command()
-@_reported
+@reported
 def compare(
     recipe: RecipePath,
     set: Set = None,
@@ -212,7 +110,7 @@ def compare(
 
     loaded = _load(recipe, set)
     folder = location(out or recipe.parent)
-    comparison = run_compare(loaded, workspace=_space(workspace, recipe), out=folder)
+    comparison = run_compare(loaded, workspace=space_at(workspace, recipe), out=folder)
     _out.print(table(comparison.content))
     if costs:
         _out.print(cost_table(comparison.content["cost"]["steps"]))
@@ -222,7 +120,7 @@ def compare(
 
 
 @app.command()
-@_reported
+@reported
 def score(
     recipe: RecipePath,
     arm: ArmName = None,
@@ -238,14 +136,14 @@ def score(
     from assay.api.staging import prepare
 
     loaded = _load(recipe, set)
-    stage = prepare(loaded, _space(workspace, recipe), arms=_arms(loaded.arms, arm))
+    stage = prepare(loaded, space_at(workspace, recipe), arms=_arms(loaded.arms, arm))
     shown = {s.fingerprint: s for scores in (*stage.scores.values(), stage.guards) for s in scores}
     for scores in shown.values():
         _out.print(describe(scores))
 
 
 @app.command()
-@_reported
+@reported
 def select(
     recipe: RecipePath,
     arm: ArmName = None,
@@ -262,11 +160,11 @@ def select(
 
     loaded = _load(recipe, set)
     for name in _arms(loaded.arms, arm):
-        _out.print(describe(chosen(loaded, name, _space(workspace, recipe))[1]))
+        _out.print(describe(chosen(loaded, name, space_at(workspace, recipe))[1]))
 
 
 @app.command()
-@_reported
+@reported
 def write(
     recipe: RecipePath,
     arm: Annotated[str | None, typer.Option(help="Arm to write (default: the recipe's).", show_default=False)] = None,
@@ -284,12 +182,12 @@ def write(
     """Write the documents that an arm takes from the whole pool."""
     from assay.api.comparing import write_arm
 
-    export = write_arm(_load(recipe, set), _space(workspace, recipe), arm, to, format)
+    export = write_arm(_load(recipe, set), space_at(workspace, recipe), arm, to, format)
     _out.print(f"Wrote {export.manifest.counts['kept']:,} documents to {export.folder}", soft_wrap=True)
 
 
 @app.command()
-@_reported
+@reported
 def calibrate(
     reference: Annotated[
         list[str], typer.Argument(help="Clean text of one language: files, folders or globs.", show_default=False)
@@ -308,8 +206,8 @@ def calibrate(
     from assay.api.calibrating import calibrate as run_calibrate
     from assay.api.reading import read
 
-    _require_folder(to)  # before the work, which would be in vain
-    space = _space(workspace, None)
+    require_folder(to)  # before the work, which would be in vain
+    space = space_at(workspace, None)
     corpus = read(reference, text=text, workspace=space)
     anchor = None if english is None else read(english, text=text, workspace=space)
     found = run_calibrate(corpus, english=anchor, tail=tail, workspace=space)
@@ -319,7 +217,7 @@ def calibrate(
 
 
 @app.command()
-@_reported
+@reported
 def label(
     pool: Annotated[list[str], typer.Argument(help="Documents: files, folders or globs.", show_default=False)],
     classes: Annotated[str, typer.Option(help="The labels that there are: good,bad", show_default=False)],
@@ -336,10 +234,18 @@ def label(
     from assay.api.labelling import label as run_label
     from assay.api.reading import read
 
-    space = _space(workspace, None)
+    space = space_at(workspace, None)
     names = [name.strip() for name in classes.split(",")]
-    settings = {"budget": budget, "batch": batch, "strategy": strategy, "pseudo": pseudo, "workspace": space}
-    found = run_label(read(pool, text=text, workspace=space), to, classes=names, **settings)
+    found = run_label(
+        read(pool, text=text, workspace=space),
+        to,
+        classes=names,
+        budget=budget,
+        batch=batch,
+        strategy=strategy,
+        pseudo=pseudo,
+        workspace=space,
+    )
     told = f"{found.num_labels} of {budget} labels"
     if found.accuracy is not None:
         told += f"; of those held out, a model of the others has {100 * found.accuracy:.0f} % right"
@@ -350,7 +256,7 @@ def label(
 
 
 @app.command()
-@_reported
+@reported
 def verify_seeds(
     candidates: Annotated[
         list[str], typer.Argument(help="Candidates: files, folders or globs, or name=files.", show_default=False)
@@ -371,7 +277,7 @@ def verify_seeds(
     from assay.artifacts.verification import VERIFICATION
     from assay.comparison.verification_table import verification_table
 
-    space = _space(workspace, None)
+    space = space_at(workspace, None)
     named = {}
     for given in candidates:
         before, equals, after = given.partition("=")
@@ -392,7 +298,7 @@ def verify_seeds(
 
 
 @app.command()
-@_reported
+@reported
 def embed(
     corpus: Annotated[list[str], typer.Argument(help="Documents: files, folders or globs.", show_default=False)],
     model: Annotated[str, typer.Option(help="words, or a sentence-transformers or model2vec folder.")] = "words",
@@ -401,7 +307,7 @@ def embed(
     text: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
     device: Annotated[
         str | None,
-        typer.Option(help="Where a model runs: auto, cpu, cuda, cuda:1, mps.", callback=_kept_as("ASSAY_DEVICE")),
+        typer.Option(help="Where a model runs: auto, cpu, cuda, cuda:1, mps.", callback=kept_as("ASSAY_DEVICE")),
     ] = None,
     workspace: WorkspacePath = None,
     runner: Runner = None,
@@ -416,12 +322,12 @@ def embed(
     from assay.models.embedding import Embedding
 
     wanted = Embedding(model=model, dimensions=dimensions, pooling=pooling)
-    space = _space(workspace, None)
+    space = space_at(workspace, None)
     _out.print(describe(run_embed(read(corpus, text=text, workspace=space), wanted, workspace=space)))
 
 
 @app.command()
-@_reported
+@reported
 def weigh(
     recipe: RecipePath,
     terms: Annotated[
@@ -444,8 +350,8 @@ def weigh(
     from assay.api.weighting import weigh as run_weigh
 
     if to is not None:
-        _require_folder(to)  # before the work, which would be in vain
-    found = run_weigh(_load(recipe, set), terms, num_draws=draws, workspace=_space(workspace, recipe))
+        require_folder(to)  # before the work, which would be in vain
+    found = run_weigh(_load(recipe, set), terms, num_draws=draws, workspace=space_at(workspace, recipe))
     _out.print(found.table())
     _out.print(f"An arm chooses by the weights with\n    score: {found.by}", soft_wrap=True, markup=False)
     _out.print(f"and by the rule with\n    score: {found.rule}", soft_wrap=True, markup=False)
@@ -455,7 +361,7 @@ def weigh(
 
 
 @app.command()
-@_reported
+@reported
 def show(
     thing: Annotated[
         str | None,
@@ -482,11 +388,11 @@ def show(
     from assay.api.showing import show as run_show
 
     recipe = Path(thing) if thing and thing.endswith((".yaml", ".yml")) else None
-    _out.print(run_show(thing, _space(workspace, recipe), which, reason, number, costs))
+    _out.print(run_show(thing, space_at(workspace, recipe), which, reason, number, costs))
 
 
 @app.command()
-@_reported
+@reported
 def status(
     workspace: WorkspacePath = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
@@ -495,7 +401,7 @@ def status(
     from assay.api.status import describe_status, to_json
     from assay.api.status import status as look
 
-    found = look(_space(workspace, None))
+    found = look(space_at(workspace, None))
     if json:
         print(to_json(found))  # noqa: T201  (rich would break the lines)
     else:
@@ -508,7 +414,7 @@ RecipeName = Annotated[str, typer.Argument(help="What `assay recipe list` calls 
 
 
 @recipes.command("list")
-@_reported
+@reported
 def recipe_list() -> None:
     """Show what there is: name, what it does, paper, what it goes by."""
     from assay.recipes.pages import listing
@@ -517,7 +423,7 @@ def recipe_list() -> None:
 
 
 @recipes.command("show")
-@_reported
+@reported
 def recipe_show(name: RecipeName) -> None:
     """Show a recipe's page and the YAML it amounts to: assay recipe show dsir > recipe.yaml"""
     from assay.recipes.pages import example, with_page
@@ -534,7 +440,7 @@ def _option(name: str) -> Any:
 
 
 @recipes.command("run")
-@_reported
+@reported
 def recipe_run(
     name: RecipeName,
     pool: Annotated[list[str], typer.Option(help="What to choose from: file, folder or glob.", show_default=False)],
@@ -574,7 +480,7 @@ def recipe_run(
         given={"candidates": candidates, "judgements": judgements, "labels": labels, "losses": losses, "model": model},
         changes=_changes(set),
         write=write,
-        workspace=_space(workspace, None),
+        workspace=space_at(workspace, None),
         out=out,
     )
     _out.print(table(comparison.content))
@@ -605,19 +511,6 @@ def main() -> None:
     os._exit(code)
 
 
-def _disk_message(error: OSError) -> str | None:
-    """What to do about a disk that is full or not writable; None for any other error."""
-    where = f" while writing {error.filename}" if error.filename else ""
-    advice = "What is finished is kept: make room, or go on elsewhere with --workspace, and run the same command again."
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"No space left on the disk{where} ({error.strerror or error}). {advice}"
-    if error.errno == errno.ENOENT:
-        return f"{error.filename or error} is gone: it was there before. If that was not meant, run the command again."
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return f"Not allowed to use {error.filename or 'a file'}: {error.strerror}. {advice}"
-    return f"{error.strerror}: {error.filename}" if error.strerror and error.filename else None
-
-
 def _load(path: Path, changes: list[str] | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
     from assay.api.recipe import Recipe
 
@@ -633,20 +526,6 @@ def _changes(given: list[str] | None) -> dict[str, str]:
             raise InvalidParameterError(f"`--set` (={change!r}) must be KEY=VALUE, e.g. --set seeds=10.")
         pairs[key] = value
     return pairs
-
-
-def _space(given: str | None, recipe: Path | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    """The workspace asked for, or the one beside the recipe."""
-    from assay.artifacts.workspace import DEFAULT_WORKSPACE, Workspace
-
-    if given is None and recipe is not None and "ASSAY_WORKSPACE" not in os.environ:
-        given = str(recipe.parent / DEFAULT_WORKSPACE)
-    return Workspace(given)
-
-
-def _require_folder(file: Path) -> None:
-    if not file.parent.is_dir():
-        raise InvalidParameterError(f"There is no folder {file.parent} for {file.name}. Make it, or mend the name.")
 
 
 def _arms(known: dict[str, object], name: str | None) -> list[str]:
