@@ -15,7 +15,7 @@ from assay.artifacts.workspace import Workspace
 from assay.errors import ArtifactError, InvalidParameterError
 from assay.recipes import RECIPES
 from assay.recipes.layout import OPTIONS, Layout, against_random
-from assay.recipes.pages import SECTIONS, authors, example, layout, needs, options, page, with_page, yaml_of
+from assay.recipes.pages import SECTIONS, authors, example, layout, needs, options, page, with_page
 from assay.recipes.running import run
 from assay.scorers.dataman_lines import CRITERIA
 from assay.scorers.qurating import CRITERIA as QURATING_CRITERIA
@@ -104,6 +104,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pairs = [(a, b, 0.1) if k % 2 else (b, a, 0.9) for k, (a, b) in enumerate(zip(manual, nonsense, strict=False))]
     judged = [{"text_a": a, "text_b": b, **dict.fromkeys(QURATING_CRITERIA, share)} for a, b, share in pairs]
     write_jsonl(path / "judgements.jsonl", judged)
+    write_jsonl(path / "phrases.jsonl", [{"text": text} for text in ("the class", "an exception", "module")])
     (path / "candidates").mkdir()
     write_jsonl(path / "candidates/manual.jsonl", [{"text": text} for text in manual[60:160]])
     write_jsonl(path / "candidates/nonsense.jsonl", [{"text": text} for text in nonsense])
@@ -112,7 +113,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _real(name: str, real: Path, budget: str) -> Layout:
     """A recipe on that pool, with everything that it needs."""
-    given = {option: str(real / OPTIONS[option][0]) for option, is_needed in options(name).items() if is_needed}
+    taken = {option: real / OPTIONS[option][0] for option, is_needed in options(name).items()}
+    given = {option: str(path) for option, path in taken.items() if path.exists() or options(name)[option]}
     target = {"read": str(real / "target.jsonl"), "id": "id", "holdout": 0.5}
     content = layout(name, {"read": str(real / "pool.jsonl"), "id": "id"}, target, budget, given)
     return content | {"pool_sample": 1, "seeds": 2, "proxy": {"ngram": {"order": 3, "vocab_size": 600}}}
@@ -139,12 +141,6 @@ def test_metarater_learns_weights_that_an_arm_goes_by(real: Path) -> None:
     content = RECIPES["metarater"].learn(_real("metarater", real, "4k tokens"), Workspace(real / ".assay"))
     scores = {name: arm.by for name, arm in Recipe.from_dict(content).arms.items() if arm.by}
     assert len(set(scores.values())) == 3 and all("dsir.per_ngram" in by for by in scores.values())
-
-
-def test_divconq_learns_shares_that_can_be_written_down(real: Path) -> None:
-    content = RECIPES["divconq"].learn(_real("divconq", real, "4k tokens"), Workspace(real / ".assay"))
-    arm = Recipe.from_dict(yaml.safe_load(yaml_of(content))).arms["refined"]
-    assert isinstance(arm.select, assay.Quota) and len(set(arm.select.shares)) > 1
 
 
 def test_a_run_finds_the_target_and_leaves_a_recipe_that_gives_the_same(folder: Path) -> None:
