@@ -62,6 +62,14 @@ def places() -> dict[str, tuple[list[str], Any]]:
 
 
 PLACES = places()
+# What these scorers cannot do without.
+BESIDE: dict[str, dict[str, Any]] = {
+    "classifier": {"labels": "labels.jsonl", "positive": "good"},
+    "concepts": {"concepts": "phrases.jsonl"},
+    "dataman": {"labels": "labels.jsonl"},
+    "distil": {"of": "length"},
+    "qurating": {"judgements": "judgements.jsonl"},
+}
 
 
 def changed(path: list[str], value: Any) -> dict[str, Any]:
@@ -78,6 +86,7 @@ def changed(path: list[str], value: Any) -> dict[str, Any]:
         if not isinstance(inner.get(name), dict) or (name in ("score", "select") and len(path) > 4):
             inner[name] = {}
         inner = inner[name]
+    inner.update(BESIDE.get(path[-2], {}) if path[2:3] == ["score"] and len(path) > 3 else {})
     inner[path[-1]] = value
     return content
 

@@ -78,7 +78,10 @@ def as_embedding(value: Any, name: str = "embedding") -> Embedding:
         if key not in known:
             text = f"`{name}` has no parameter {key!r}; it has {', '.join(known)}. {did_you_mean(key, known)}"
             raise InvalidParameterError(text.rstrip())
-    return Embedding(**value)
+    try:
+        return Embedding(**value)
+    except InvalidParameterError as error:
+        raise InvalidParameterError(f"{name}: {error}") from None
 
 
 class Encoder(Protocol):
