@@ -4,8 +4,9 @@
 
 FOLDER holds `pool/*.jsonl.zst` and `benchmarks/*/*.jsonl.zst`. Every arm of every recipe that needs nothing but pool
 and target is held against a random choice of the same number of tokens, for six question sets and two domains of the
-pool. All is kept under .assay/methods, so that an interrupted run goes on where it stopped; docs/methods.json holds the
-numbers, and a target that is done anew replaces its own.
+pool; Ultra-FineWeb may verify each domain of the pool as seeds. All is kept under .assay/methods, so that an
+interrupted run goes on where it stopped; docs/methods.json holds the numbers, and a target that is done anew replaces
+its own.
 
 The pool: a quarter of the documents of each of 13 files, drawn by the hash of the id, cut at line ends into pieces of
 at most 6,000 characters (else a budget is a handful of chapters). For the two domains, others of their documents are
@@ -16,10 +17,12 @@ import hashlib
 import json
 import os
 import shutil
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +36,14 @@ from assay.comparison.result import multiplier_estimate, multiplier_interval
 from assay.errors import check_choice
 from assay.recipes import RECIPES
 from assay.recipes.pages import layout, options
+from assay.recipes.running import learn
 
 KEPT = Path(".assay/methods")
 PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
 FOUND = PAGE.with_suffix(".json")
 BUDGET, SEEDS, SHARE = 500_000, 5, 0.25
 PIECE = 6000  # characters
+NUM_SEEDS = 300  # documents of a candidate that Ultra-FineWeb may verify
 MOST = 1000  # documents to choose by, and as many to test on
 Row = dict[str, str]
 
@@ -63,15 +68,22 @@ def main(data: Path, *names: str) -> None:
     for name in names:
         check_choice("target", name, TARGETS)
     pool = stored("pool", pool_documents(data))
+    for file in pool_files(data):
+        stored(f"candidates/{file.name.split('.')[0]}", seed_documents(file))
+    seeds = str(KEPT / "files/candidates/*.jsonl")
     for name in names or TARGETS:
         started = time.perf_counter()
-        sides = [stored(f"{name}-{side}", target_documents(data, name, side)) for side in ("fit", "test")]
-        question = layout_of(name, pool, *sides)
-        keep(name, found(question))
-        if name == TIMED:
-            keep(SECONDS, core_seconds(question))
+        keep(name, found(question(data, name, pool, seeds)))
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+    if TIMED in (names or TARGETS):
+        keep(SECONDS, core_seconds(question(data, TIMED, pool, seeds)))
     write_page(json.loads(FOUND.read_text(encoding="utf-8")))
+
+
+def question(data: Path, name: str, pool: str, seeds: str) -> dict[str, Any]:
+    """The comparison for a target, whose files are written unless they are there."""
+    sides = [stored(f"{name}-{side}", target_documents(data, name, side)) for side in ("fit", "test")]
+    return layout_of(name, pool, seeds, *sides)
 
 
 def stored(name: str, rows: Iterator[Row]) -> str:
@@ -86,10 +98,21 @@ def stored(name: str, rows: Iterator[Row]) -> str:
 
 def pool_documents(data: Path) -> Iterator[Row]:
     """A share of every file's documents, in pieces; `source` is the file."""
-    for file in sorted((data / "pool").glob("*.jsonl.zst")):
+    for file in pool_files(data):
         for row in lines_of(file):
             if draw(row["id"]) < SHARE:
                 yield from pieces({"id": row["id"], "text": row["text"], "source": file.name.split(".")[0]})
+
+
+def pool_files(data: Path) -> list[Path]:
+    """One for each domain."""
+    return sorted((data / "pool").glob("*.jsonl.zst"))
+
+
+def seed_documents(file: Path) -> Iterator[Row]:
+    """Some of a domain's documents that are in the pool, as a set of seeds."""
+    rows = (row for row in lines_of(file) if draw(row["id"]) < SHARE / 5)
+    return islice((piece for row in rows for piece in pieces({"id": row["id"], "text": row["text"]})), NUM_SEEDS)
 
 
 def target_documents(data: Path, name: str, side: str) -> Iterator[Row]:
@@ -127,38 +150,50 @@ def draw(text: str) -> float:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest()) / 2**48
 
 
-def arms(pool: str, target: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The controls, and every arm of every recipe that needs nothing more, by recipe and arm."""
-    known = {f"– {name}": settings for name, settings in CONTROLS.items()}
-    for recipe in RECIPES:
-        if not any(options(recipe).values()):
-            content = layout(recipe, pool, target, f"{BUDGET} tokens")
-            known |= {f"{recipe}: {arm}": s for arm, s in content["arms"].items() if arm != "random"}
+def arms(recipes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The controls, and the arms of all recipes, called by recipe and arm."""
+    known = dict(CONTROLS)
+    for recipe, content in recipes.items():
+        for arm, settings in content["arms"].items():
+            if arm != "random":
+                is_clear = arm.startswith(recipe.replace("_", "-"))
+                known[arm if is_clear else f"{recipe}: {arm}"] = settings
     return known
 
 
-def layout_of(name: str, pool: str, fit: str, test: str) -> dict[str, Any]:
-    """The comparison of all arms for a target, as a recipe says it."""
+def recipes_of(pool: str, target: dict[str, Any], seeds: str) -> dict[str, dict[str, Any]]:
+    """Every recipe that needs nothing but pool and target, or sets of seeds that may or may not be good."""
+    given = {"candidates": seeds}
+    needed = {name: [option for option, is_needed in options(name).items() if is_needed] for name in RECIPES}
+    able = {name: {k: given[k] for k in needs} for name, needs in needed.items() if set(needs) <= set(given)}
+    return {name: layout(name, pool, target, f"{BUDGET} tokens", own) | {"seeds": SEEDS} for name, own in able.items()}
+
+
+def layout_of(name: str, pool: str, seeds: str, fit: str, test: str) -> dict[str, Any]:
+    """The comparison of all arms for a target, as a recipe says it; what has to be learnt first is learnt."""
     target = {"read": fit, "id": "id", "holdout": test}
-    content = {"pool": {"read": pool, "id": "id"}, "target": {name: target}, "budget": f"{BUDGET} tokens"}
-    return content | {"seeds": SEEDS, "arms": {"random": {}} | arms(pool, target)}
+    recipes = recipes_of(pool, target, seeds)
+    for recipe, content in recipes.items():
+        sides = content | {"pool": {"read": pool, "id": "id"}, "target": {name: target}}
+        recipes[recipe] = learn(recipe, sides, Workspace(KEPT))
+    return next(iter(recipes.values())) | {"arms": {"random": {}} | arms(recipes)}
 
 
-def found(question: dict[str, Any]) -> dict[str, Any]:
+def found(content: dict[str, Any]) -> dict[str, Any]:
     """Compares the arms: what the page says of each."""
-    content = assay.compare(question, workspace=KEPT).content
+    content = assay.compare(content, workspace=KEPT).content
     keys = ("name", "bits_per_byte", "effect", "verdict", "detectable", "multiplier")
     taken = {k: content["pool"][k] for k in ("documents", "bytes", "tokens")}
     rows = [{k: arm.get(k) for k in keys} for arm in content["arms"]]
     return {"heldout_documents": content["heldout_documents"], "pool": taken, "arms": rows}
 
 
-def core_seconds(question: dict[str, Any]) -> dict[str, float]:
+def core_seconds(content: dict[str, Any]) -> dict[str, float]:
     """What it takes to score the whole pool and choose, for each arm by itself; reading and tokenizing are done before.
 
     Seconds of this process on all cores: how busy the machine is otherwise hardly changes them.
     """
-    recipe, spent = assay.Recipe.from_dict(question), {}
+    recipe, spent = assay.Recipe.from_dict(content), {}
     with tempfile.TemporaryDirectory(dir=KEPT) as folder:
         ready, own = Path(folder, "ready"), Path(folder, "own")
         chosen(recipe, "random", Workspace(ready))
@@ -203,7 +238,7 @@ def tables(everything: dict[str, Any]) -> str:
 
 
 def overview(results: dict[str, Any], seconds: dict[str, float]) -> str:
-    """Data multipliers where an arm differs from random, how often it does, and what choosing costs."""
+    """Data multipliers where an arm differs from random, how often it does, and its cost; the best on average first."""
     lines = [
         f"| arm | {' | '.join(results)} | better, worse | core seconds |",
         f"|---|{'---|' * len(results)}---|---|",
@@ -212,12 +247,17 @@ def overview(results: dict[str, Any], seconds: dict[str, float]) -> str:
     for target, result in results.items():
         for arm in result["arms"]:
             by_arm.setdefault(arm["name"], {})[target] = arm
-    for name, per_target in by_arm.items():
+    for name, per_target in sorted(by_arm.items(), key=lambda item: -mean_saved(item[1])):
         cells = [short(per_target.get(target)) for target in results]
         verdicts = [arm["verdict"] for arm in per_target.values()]
         counts = f"{verdicts.count('better')}, {verdicts.count('worse')}" if name != "random" else ""
         lines.append(f"| {name} | {' | '.join(cells)} | {counts} | {cost(name, seconds)} |")
     return "\n".join(lines)
+
+
+def mean_saved(per_target: dict[str, Any]) -> float:
+    """Mean over targets of what an arm saves against random, in bits per byte."""
+    return statistics.mean(arm["effect"]["estimate"] if arm["effect"] else 0 for arm in per_target.values())
 
 
 def cost(name: str, seconds: dict[str, float]) -> str:

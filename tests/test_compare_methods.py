@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from assay.recipes import RECIPES
 from tests.conftest import make_prose, write_jsonl
 
 ROOT = Path(__file__).parents[1]
@@ -52,8 +53,9 @@ def test_an_arm_that_is_better_is_said_to_be(
         "bad": {"where": "source <> 'good'"},
         "by n-grams": {"score": "dsir"},
     }
-    monkeypatch.setattr(methods, "arms", lambda *_: known)
-    question = methods.layout_of("sciq", str(pool), str(fit), str(test))
+    monkeypatch.setattr(methods, "RECIPES", {"dsir": RECIPES["dsir"]})
+    monkeypatch.setattr(methods, "arms", lambda _: known)
+    question = methods.layout_of("sciq", str(pool), "seeds/*.jsonl", str(fit), str(test))
     methods.KEPT.mkdir()
     methods.keep("sciq", methods.found(question))
     methods.keep(methods.SECONDS, methods.core_seconds(question))
@@ -66,10 +68,12 @@ def test_an_arm_that_is_better_is_said_to_be(
         "by n-grams": "better",
     }
     assert content["core_seconds"]["by n-grams"] > content["core_seconds"]["good"] >= 0
-    overview = methods.tables(content).splitlines()
+    overview = methods.tables(content).split("\n\n")[0].splitlines()
     assert overview[0] == "| arm | sciq | better, worse | core seconds |"
-    assert re.match(r"\| good \| \*\*\S.*\*\* \| 1, 0 \|", overview[3])
-    assert re.match(r"\| bad \| \S.* worse \| 0, 1 \|", overview[4])
+    rows = {row.split(" | ")[0]: row for row in overview[2:]}
+    assert re.match(r"\| good \| \*\*\S.*\*\* \| 1, 0 \|", rows["| good"])
+    assert re.match(r"\| bad \| \S.* worse \| 0, 1 \|", rows["| bad"])
+    assert list(rows)[-2:] == ["| random", "| bad"]
 
 
 def test_the_page_holds_what_was_found_for_every_target_and_no_arm_that_is_gone(methods: ModuleType) -> None:
@@ -77,7 +81,7 @@ def test_the_page_holds_what_was_found_for_every_target_and_no_arm_that_is_gone(
     found = json.loads(methods.FOUND.read_text(encoding="utf-8"))
     assert f"<!-- tables -->\n{methods.tables(found)}\n<!-- end of tables -->" in page
     assert tuple(found) == (*methods.TARGETS, methods.SECONDS)
-    arms = {"random", *methods.arms("pool.jsonl", {"read": "target.jsonl"})}
+    arms = {"random", *methods.arms(methods.recipes_of("pool.jsonl", {"read": "target.jsonl"}, "seeds/*.jsonl"))}
     for result in (found[target] for target in methods.TARGETS):
         assert {arm["name"] for arm in result["arms"]} <= arms
         for arm in result["arms"][1:]:
