@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from assay.api.staging import Evidence, prepare
+from assay.api.staging import Evidence, open_targets, prepare
 from assay.artifacts.workspace import Workspace
-from assay.errors import ArtifactError
+from assay.errors import ArtifactError, InvalidParameterError
 from tests.conftest import make_prose, write_jsonl
 
 # One target of two short documents, one of a long one.
@@ -62,6 +62,28 @@ def test_no_text_of_any_target_is_both_fitted_to_and_tested_on(tmp_path: Any, wo
     tested = {n for corpus, _ in stage.bench.heldout.values() for n in corpus.table(0, ["id"])["id"].to_pylist()}
     assert len(fitted) == 48 and len(tested) == 12 and not fitted & tested
     assert stage.bench.heldout["b"][0].manifest.counts["seen"] == 18
+
+
+def test_what_scorers_learn_from_is_not_tested_on(tmp_path: Any, workspace: Workspace) -> None:
+    from assay.api.recipe import Recipe
+
+    documents = make_prose(60, seed=1, topic="t")
+    path = str(write_jsonl(tmp_path / "target.jsonl", documents))
+    write_jsonl(tmp_path / "pool.jsonl", make_prose(50, seed=3, topic="g"))
+    some = str(write_jsonl(tmp_path / "some.jsonl", documents[:30]))
+
+    def recipe(positives: str) -> Recipe:
+        scorer = {"classifier": {"positives": positives, "num_buckets": 1024}}
+        arms = {"whole": {"score": {"distil": {"of": scorer, "floor": 0.0, "num_buckets": 1024}}}}
+        return Recipe.from_dict(
+            {"pool": str(tmp_path / "pool.jsonl"), "target": path, "budget": "1k tokens", "arms": arms}
+        )
+
+    _, heldout = open_targets(recipe(some), workspace)
+    tested = set(heldout["target"].table(0, ["id"])["id"].to_pylist())
+    assert tested and not tested & {document["id"] for document in documents[:30]}
+    with pytest.raises(InvalidParameterError, match="18 of the 18 documents of .* word for word .* arms are chosen by"):
+        open_targets(recipe(path), workspace)
 
 
 def test_a_held_out_file_is_read_as_its_target_is(tmp_path: Any, workspace: Workspace) -> None:

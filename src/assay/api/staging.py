@@ -13,7 +13,7 @@ from assay.api.reading import benchmarks
 from assay.api.recipe import RANDOM, Recipe, Source, Target
 from assay.api.refining import refine
 from assay.api.running import Bench, Task, run
-from assay.api.scoring import score
+from assay.api.scoring import open_document_sets, score
 from assay.api.selecting import GUARD, higher_is_better
 from assay.api.tokenizing import tokenize
 from assay.artifacts.kinds import Corpus, Run, Scores, human_count
@@ -293,13 +293,19 @@ def _open_benchmarks(source: Source, workspace: Workspace) -> dict[str, Corpus]:
 
 
 def open_targets(recipe: Recipe, workspace: Workspace) -> tuple[dict[str, Corpus], dict[str, Corpus]]:
-    """(documents to fit on, documents to test on) by target."""
+    """(documents to fit on, documents to test on) by target.
+
+    What a scorer learns from beside the targets (`positives`, `labels`, ...) is no more tested on than what it is
+    fitted to: a file that the target is read from as well would hand it the test.
+    """
     fit: dict[str, Corpus] = {}
     heldout: dict[str, Corpus] = {}
     for name, target in sorted(recipe.targets.items()):  # one order of test rows, however a recipe lists them
         fit[name], heldout[name] = _split(target, name, workspace)
+    scorers = {_mark(scorer): scorer for arm in recipe.arms.values() for scorer in arm.scorers()}
+    sets = [documents for s in scorers.values() for documents in open_document_sets(s, workspace).values()]
     for name in heldout:  # scorers are fitted to all targets, so no text of any may be tested on
-        heldout[name] = leave_out_seen(heldout[name], list(fit.values()), workspace)
+        heldout[name] = leave_out_seen(heldout[name], [*fit.values(), *sets], workspace)
         if heldout[name].num_documents < _FEW_HELDOUT:
             note(f"{name} is tested on {heldout[name].num_documents} documents only, so intervals will be wide")
     return fit, heldout

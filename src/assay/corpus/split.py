@@ -68,11 +68,12 @@ def leave_out_seen(heldout: Corpus, fits: Sequence[Corpus], workspace: Workspace
     Raises:
         InvalidParameterError: fewer than two documents are left to test on.
     """
-    batches = (batch for fit in fits for part in range(fit.num_parts) for batch in fit.batches(part, ["text"]))
-    seen = np.concatenate([np.empty(0, np.uint64), *(_text_hashes(batch.column("text")) for batch in batches)])
     table = _whole(heldout)
     hashes = _text_hashes(table["text"])
-    is_seen = np.isin(hashes, seen) & (hashes != _text_hashes(pa.array([""]))[0])
+    is_seen = np.zeros(len(table), np.bool_)
+    for batch in (batch for fit in fits for part in range(fit.num_parts) for batch in fit.batches(part, ["text"])):
+        is_seen |= np.isin(hashes, _text_hashes(batch.column("text")))
+    is_seen &= hashes != _text_hashes(pa.array([""]))[0]
     num_seen = int(is_seen.sum())
     if num_seen == 0:
         return heldout
