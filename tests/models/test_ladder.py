@@ -41,3 +41,10 @@ def test_a_document_is_judged_by_itself(found: Climb) -> None:
 def test_a_target_of_a_word_is_enough() -> None:
     bits = climb(pa.array(["one two"]), pa.array(["one two three"]), pa.array(["three"]), num_draws=1).bits
     assert np.isfinite(bits).all()
+
+
+def test_draws_of_a_single_document_differ() -> None:
+    one = " ".join(prose(30, 5, "a"))
+    bits = climb(pa.array(prose(10, 1, "a")), pa.array(prose(40, 3, "a")), pa.array([one]), num_draws=2).bits
+    for rung in range(len(RUNGS)):
+        assert not np.array_equal(bits[:, 2 * rung], bits[:, 2 * rung + 1])

@@ -109,6 +109,16 @@ def test_what_a_table_says_of_some_documents_is_learnt_and_carried_to_others(
     assert "heldout_bits_per_byte" not in summary
 
 
+def test_a_table_that_is_mostly_about_other_pools_is_no_hindrance(
+    tmp_path: Path, make_corpus: Callable[..., Corpus], workspace: Workspace
+) -> None:
+    known, losses = planted(60, seed=1)
+    others = [{"id": f"elsewhere-{k}"} for k in range(100_000)]
+    every = np.concatenate([losses, np.random.default_rng(0).normal(size=(len(others), 3))])
+    scorer = PreSelect(losses=write(tmp_path, [*known, *others], every, ".parquet"))
+    assert assay.score(make_corpus(known), scorer, workspace=workspace).manifest.summary["judged"] == 120
+
+
 def test_models_are_named_from_weak_to_strong(tmp_path: Path) -> None:
     rows, losses = planted(3, seed=1)
     path = write(tmp_path, rows, losses, ".parquet")
@@ -143,6 +153,9 @@ def test_the_ladder_needs_a_target_and_a_table_does_not() -> None:
         (lambda t: t.set_column(1, "weak", pa.nulls(len(t), pa.float64())), "the loss of 'weak' on document"),
         (lambda t: t.set_column(1, "weak", pa.array(["low"] * len(t))), "column 'weak' does not hold numbers"),
         (lambda t: pa.concat_tables([t, t]), "documents more than once"),
+        (lambda t: t.set_column(1, "weak", pa.array([[1.0]] * len(t))), "column 'weak' does not hold numbers"),
+        (lambda t: t.set_column(0, "id", pa.array([[1.0]] * len(t))), "column 'id' holds no ids, but list"),
+        (lambda t: t.set_column(0, "id", pa.nulls(len(t), pa.string())), "documents have no id"),
     ],
 )
 def test_tables_that_say_nothing_are_refused(

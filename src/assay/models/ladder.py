@@ -6,8 +6,9 @@ are counted together: what a better model gives to the target it takes from the 
 the language is the better told the more is read, and the order of losses says nothing (planted domains of 1,000
 documents: mean AUC 0.60, against 0.81 and, learnt by a classifier, 0.91).
 
-Which part of the target a model has read is drawn several times over, and a ninth of each draw is left for a test: that
-more was read must show there, or the order is not known.
+Which part of the target a model has read is drawn several times over (a target of less than eight documents is cut
+into 72 pieces for that, as draws of one document would be the same and agree for nothing), and a ninth of each draw is
+left for a test: that more was read must show there, or the order is not known.
 """
 
 from itertools import pairwise
@@ -23,6 +24,7 @@ from assay.models.tokenizer import BPE
 RUNGS = (1, 4, 16, 64)
 _SHARE = 0.5  # of the target in the last rung
 _TEST = 8  # parts of 72 of the target that no model of a draw reads
+_FEW = 8  # documents of the target below which pieces of them are drawn
 _ORDER = 3
 _VOCAB_SIZE = 4096
 
@@ -54,10 +56,12 @@ def climb(documents: pa.Array, pool: pa.Array, target: pa.Array, num_draws: int,
     judged = _Judged(background, *bpe.encode(documents))
     target_ids, target_starts = bpe.encode(target)
     target_bytes = np.diff(utf8(target).offsets)
+    if len(target) < _FEW:
+        target_starts = np.linspace(0, len(target_ids), min(RUNGS[-1] + _TEST, len(target_ids)) + 1).astype(np.int64)
     columns: dict[tuple[int, int], np.ndarray] = {}
     tests = np.full((num_draws, len(RUNGS)), np.nan)
     for draw in range(num_draws):
-        order = np.random.default_rng([seed, draw]).permutation(len(target))
+        order = np.random.default_rng([seed, draw]).permutation(len(target_starts) - 1)
         ids = np.concatenate([target_ids[target_starts[k] : target_starts[k + 1]] for k in order])
         # Which bytes the last tokens stand for is not asked: the mean over the target is near enough for a ruler.
         bytes_per_token = target_bytes.sum() / len(ids)

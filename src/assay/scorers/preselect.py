@@ -69,7 +69,7 @@ class PreSelect(Scorer):
     """
 
     name: ClassVar[str] = "preselect"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_pool: ClassVar[bool] = True
     target_columns: ClassVar[tuple[str, ...]] = ("id", "text")
     pool_columns: ClassVar[tuple[str, ...]] = ("id", "text")
@@ -83,7 +83,9 @@ class PreSelect(Scorer):
 
     def __post_init__(self) -> None:
         ok = isinstance(self.models, list | tuple) and all(isinstance(name, str) for name in self.models)
-        check(ok, "models", self.models, "a list of columns", "Name them from the least able model to the ablest.")
+        ok = ok and len(set(self.models)) == len(self.models)
+        way_out = "Name each once, from the least able model to the ablest."
+        check(ok, "models", self.models, "a list of different columns", way_out)
         object.__setattr__(self, "models", tuple(self.models))
         is_used = not self.models or self.losses is not None
         check(is_used, "models", self.models, "left out without `losses`", "The ladder's order is known.")
@@ -107,7 +109,8 @@ class PreSelect(Scorer):
 
     def merge(self, a: State, b: State) -> State:
         """The documents of least hash of both."""
-        return thinned(merge_samples(a, b), max(_MAX_TARGETS, 2 * self._num_read)) if a else {}
+        most = max(_MAX_TARGETS, 2 * self._num_read) if self.losses is None else self._num_read
+        return thinned(merge_samples(a, b), most) if a else {}
 
     def prepare(self, targets: Mapping[str, State]) -> State:
         """`text` of the target [bytes] and `text_bytes` [texts]; or `keys`, `strength` and `reliability` of the table.
@@ -130,10 +133,11 @@ class PreSelect(Scorer):
     def sketch_pool(self, batch: pa.RecordBatch, prepared: State) -> State:
         """What may be in the sample; with a table, of the documents in it."""
         num_documents = int(prepared["num_documents"][0])
-        if "keys" in prepared:
+        if "keys" in prepared:  # how many of the table are in this pool is not known beforehand
             is_known = np.isin(_hashes(batch.column("id")), prepared["keys"])
-            batch, num_documents = batch.filter(pa.array(is_known)), len(prepared["keys"])
-        return shortened(sketch_sample(batch, num_documents, self._num_read), _MAX_LEARNT_BYTES)
+            batch, num_documents = batch.filter(pa.array(is_known)), 0
+        sample = sketch_sample(batch, num_documents, self._num_read)
+        return shortened(sample if num_documents else thinned(sample, self._num_read), _MAX_LEARNT_BYTES)
 
     def finish(self, prepared: State, pool: State) -> State:
         """The classifier, and figures about what it was learnt from.
@@ -287,12 +291,19 @@ def read_losses(path: str, models: tuple[str, ...]) -> tuple[pa.Array, np.ndarra
         raise InputError(f"`losses` (={path}) has no column {missing[0]!r}; it has {', '.join(table.column_names)}.")
     if len(names) < 2:
         raise InputError(f"`losses` (={path}) has {len(names)} column of losses; two models are the least to compare.")
-    ids = table.column("id").cast(pa.large_string()).combine_chunks()
+    try:
+        ids = table.column("id").cast(pa.large_string()).combine_chunks()
+    except pa.ArrowException:
+        raise InputError(
+            f"`losses` (={path}): column 'id' holds no ids, but {table.schema.field('id').type}."
+        ) from None
+    if ids.null_count:
+        raise InputError(f"`losses` (={path}): {ids.null_count} documents have no id. Leave them out.")
     columns = []
     for name in names:
         try:
             values = table.column(name).cast(pa.float64()).to_numpy()
-        except pa.ArrowInvalid:
+        except pa.ArrowException:
             raise InputError(f"`losses` (={path}): column {name!r} does not hold numbers.") from None
         if not np.isfinite(values).all():
             row = int(np.flatnonzero(~np.isfinite(values))[0])
