@@ -86,3 +86,11 @@ def test_shortened_texts_are_the_starts_of_the_texts() -> None:
     assert dict(zip(found["id"], found["text"], strict=True)) == dict(
         zip("wxyz", ["", "ab", "abcd", "üü"], strict=True)
     )
+
+
+def test_of_documents_that_share_an_id_the_same_are_taken_in_any_order() -> None:
+    rows = pa.RecordBatch.from_pydict({"id": ["twin"] * 40, "text": [f"text {k}" for k in range(40)]})
+    there, back = (
+        sampled(sketch_sample(rows.take(pa.array(order)), 0, 10), 10) for order in (range(40), range(39, -1, -1))
+    )
+    assert there.column("text").to_pylist() == back.column("text").to_pylist()

@@ -81,8 +81,10 @@ def sampled(state: State, size: int) -> pa.RecordBatch:
     columns = {
         name: from_utf8(state[f"sample.{name}"], _starts(state[f"sample.{name}_bytes"])) for name in ("id", "text")
     }
-    rank = pc.rank(columns["id"], tiebreaker="first").to_numpy()  # equal hashes must not be left to chance
-    rows = np.lexsort((rank, state["sample.keys"]))[:size]
+    # Equal hashes must not be left to chance, nor documents that share an id.
+    rank = pc.rank(columns["id"], tiebreaker="min").to_numpy()
+    text = utf8(columns["text"])
+    rows = np.lexsort((hash_strings(text.data, text.offsets), rank, state["sample.keys"]))[:size]
     taken = {name: column.take(pa.array(rows)) for name, column in columns.items()}
     if "sample.embedding" in state:
         vectors = state["sample.embedding"][rows]
