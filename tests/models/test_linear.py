@@ -120,6 +120,26 @@ def test_many_documents_are_held_out_by_a_tenth(monkeypatch: pytest.MonkeyPatch)
     assert report["held_out"] % 2 == 0  # equal texts are held out together
 
 
+def test_the_only_text_of_a_class_is_learnt_from_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_fit, "_CROSS_FITTED", 100)
+    documents, labels = topics(150)
+    documents, labels = [*documents, *["lonely only"] * 2], np.concatenate((labels, [2.0, 2.0]))
+    model, report = fit(features(texts(documents), num_buckets=1 << 14), labels, kind="multiclass")
+    assert report["held_out"] == len(documents)
+    assert model.predict(texts(["lonely only"]))[0].argmax() == 2
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "ordinal", "regression"])
+def test_a_descent_that_runs_away_is_told(kind: str) -> None:
+    documents, labels = topics(30)
+    rows = features(texts(documents), num_buckets=1 << 14)
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(InvalidParameterError, match=r"`learning_rate` \(=1e\+300\) must be low"),
+    ):
+        fit(rows, labels, kind=kind, settings=Settings(learning_rate=1e300))
+
+
 def test_soft_labels_say_how_likely() -> None:
     """Documents with a share of words of topic b, and that share as their label."""
     rng = np.random.default_rng(0)

@@ -230,6 +230,9 @@ def test_what_cannot_be_learnt_from_is_named(pool: Corpus, tmp_path: Path, works
     ):
         with pytest.raises(InvalidParameterError, match=message):
             assay.score(pool, Classifier(**settings, **SMALL), workspace=workspace)
+    empty = written(tmp_path, "wordless", [{"id": "a", "text": ""}, {"id": "b", "text": " \n"}])
+    with pytest.raises(InvalidParameterError, match="None of the 2 texts of 'positives' .* has a word"):
+        assay.score(pool, Classifier(positives=empty, **SMALL), workspace=workspace)
     with pytest.raises(InvalidParameterError, match="pass target"):
         assay.score(pool, Classifier(**SMALL), workspace=workspace)
     texts = pa.array([None, None], pa.string())

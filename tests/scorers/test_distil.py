@@ -165,6 +165,25 @@ def test_a_pupil_that_does_not_follow_is_refused(pool: Corpus, tmp_path: Path, w
         assay.score(pool, Distil(labels=many, column="rating", top=0.1, **SMALL), workspace=workspace)
 
 
+def test_the_two_ends_alone_do_not_flatter_the_pupil(tmp_path: Path, pool: Corpus, workspace: Workspace) -> None:
+    """Ratings are half noise. The figure is of all documents, and not of the ends alone, which part by far."""
+    rng = np.random.default_rng(0)
+    rows = documents(500, seed=5)
+    rows = [row | {"rating": row["rating"] + float(rng.normal(scale=0.4))} for row in rows]
+    labels = str(write_jsonl(tmp_path / "noisy.jsonl", rows))
+    scorer = Distil(labels=labels, column="rating", top=0.15, bottom=0.15, floor=0.1, **SMALL)
+    _, summary = scored(pool, scorer, workspace)
+    fresh = documents(2000, seed=77)
+    told = np.array([row["rating"] for row in fresh]) + rng.normal(scale=0.4, size=2000)
+    state = scorer.prepare(
+        {"labels": scorer.sketch_documents("labels", pa.RecordBatch.from_pylist([{k: r[k] for k in r} for r in rows]))}
+    )
+    said = scorer.score(pa.RecordBatch.from_pylist([{"text": row["text"]} for row in fresh]), state)[0].to_numpy()
+    honest = spearman(said, told)
+    assert honest is not None and summary["spearman"] == pytest.approx(honest, abs=0.12)
+    assert summary["compared"] == 500 and summary["documents"] < 160
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

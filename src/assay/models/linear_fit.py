@@ -6,8 +6,9 @@ from the documents alone, and their mean is taken in their order, so the number 
 order in which documents come, since they are sorted by hash first.
 
 Held out, for calibration and the figures of the report: a tenth of the documents, which are then not learnt from; of
-up to 5,000, each fifth in turn by a model of the other four, and the model that is kept learns from all. Equal texts
-are held out together. Figures are of probabilities calibrated on the other half of what is held out.
+up to 5,000, or where a class has less than 100 different texts, each fifth in turn by a model of the other four, and
+the model that is kept learns from all. Equal texts of a class are held out together. Figures are of probabilities
+calibrated on the other half of what is held out.
 
 Cost: see docs/classifiers.md; memory a byte a byte of text, and the weights once per shard (256 MB at most).
 """
@@ -39,6 +40,7 @@ _SHARD_ROWS = 5_000
 _MAX_SHARDS = 16
 _SHARD_BYTES = 256_000_000  # weights of all shards together
 _CROSS_FITTED = 5_000  # documents up to which all are held out in turn
+_RARE = 100  # different texts of a class below which, too: a tenth of them would say nothing, and be missed
 _FOLDS = 5
 _HELD_OUT = 10  # one in so many, above
 
@@ -68,6 +70,7 @@ def fit(
     classes: Sequence[str] = (),
     settings: Settings | None = None,
     compared: np.ndarray | None = None,
+    beside: tuple[Rows, np.ndarray] | None = None,
 ) -> tuple[Linear, Report]:
     """A calibrated model, and figures about what was held out.
 
@@ -76,6 +79,8 @@ def fit(
             class 0 to K - 1; ORDINAL: the same, in order; REGRESSION: any finite number.
         classes: names of the classes, in order; default their numbers. ORDINAL needs them where the highest is not met.
         compared: numbers [documents] that BINARY labels were made of; `spearman` of the report is with these.
+        beside: with `compared`, documents that have such a number [documents] and no label: those between two ends.
+            They are not learnt from, but count for `spearman`, which the ends alone would flatter.
 
     Returns:
         The model, and `documents`, `held_out`, with BINARY `auc` (labels above 1/2 against the others), `accuracy`,
@@ -84,7 +89,8 @@ def fit(
         out does not allow a figure.
 
     Raises:
-        InvalidParameterError: labels out of range, of a single class, not finite, or of fewer than 2 different texts.
+        InvalidParameterError: labels out of range, of a single class, not finite, or of fewer than 2 different texts;
+            or a learning rate under which the descent runs away.
     """
     check_choice("kind", kind, [k for k in KINDS if k != PAIRWISE])
     settings = settings or Settings()
@@ -106,21 +112,29 @@ def fit(
 
     train = partial(_train, descend_once, start, settings, _RATES[kind])
     margins = np.zeros((len(rows), num_outputs))
-    folds = _folds(rows.keys, labels if kind != REGRESSION else np.zeros(len(rows)))
+    folds, is_crossed = _folds(rows.keys, labels if kind != REGRESSION else np.zeros(len(rows)))
+    between: list[np.ndarray] = []
     held_out, trained = [], start
-    for fold in range(_FOLDS if len(rows) <= _CROSS_FITTED else 1):
+    for fold in range(_FOLDS if is_crossed else 1):
         out = order[folds[order] == fold]
         trained = train(order[folds[order] != fold])
         margins[out] = kernels.margins_of_rows(*arrays, out, trained.weights, trained.bias)
         held_out.append(out)
-    if len(rows) <= _CROSS_FITTED:
+        if beside is not None:
+            between.append(_margins_of(beside[0], trained)[:, 0])
+    if is_crossed:
         trained = train(order)
     out = np.sort(np.concatenate(held_out))
     out = out[np.argsort(rows.keys[out], kind="stable")]
     scale, bias = _calibrated(kind, margins[out], labels[out], len(classes))
     report = {"documents": len(rows), "held_out": len(out), **_figures(kind, margins[out], labels[out], len(classes))}
     if kind == BINARY and compared is not None:
-        report["spearman"] = calibration.spearman(margins[out, 0], compared[out])
+        said, told = margins[out, 0], compared[out]
+        if beside is not None:  # as large a share of them as is held out
+            is_in = is_crossed | (mix64_array(beside[0].keys) % np.uint64(_HELD_OUT) == 0)
+            said = np.concatenate((said, np.mean(between, axis=0)[is_in]))
+            told = np.concatenate((told, beside[1][is_in]))
+        report |= {"compared": len(said), "spearman": calibration.spearman(said, told)}
     offset = bias if kind == ORDINAL else scale * trained.bias + bias
     weights = trained.weights * np.float32(scale)
     return Linear(kind, tuple(classes), rows.ngrams, weights, np.asarray(offset, np.float64)), report
@@ -177,6 +191,12 @@ class _Weights:
         return _Weights(self.weights.copy(), self.bias.copy(), self.thresholds.copy())
 
 
+def _margins_of(rows: Rows, w: _Weights) -> np.ndarray:
+    """Margins [documents, outputs]."""
+    arrays = (rows.starts, rows.buckets, rows.counts, rows.scales)
+    return kernels.margins_of_rows(*arrays, np.arange(len(rows)), w.weights, w.bias)
+
+
 Descend = Callable[[_Weights, np.ndarray, float, float, int], None]
 
 
@@ -200,6 +220,9 @@ def _train(
     with ThreadPoolExecutor(num_workers()) as pool:
         for epoch in range(epochs):
             current = _mean(list(pool.map(partial(descend_shard, current, epoch), range(num_shards))))
+    is_finite = all(bool(np.isfinite(array).all()) for array in vars(current).values())
+    way_out = "The loss has grown beyond all numbers; take a lower one."
+    check(is_finite, "learning_rate", settings.learning_rate, "low enough for the descent to settle", way_out)
     return current
 
 
@@ -215,16 +238,19 @@ def _mean(shards: list[_Weights]) -> _Weights:
     return total
 
 
-def _folds(keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The fold of each document [documents]: in each class the distinct texts, by hash, go round the folds."""
-    count = _FOLDS if len(keys) <= _CROSS_FITTED else _HELD_OUT
-    folds = np.empty(len(keys), np.int64)
+def _folds(keys: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The fold of each document [documents], and whether each fold is held out in turn, or the first alone.
+
+    In each class the distinct texts, by hash, go round the folds.
+    """
     groups = labels > 0.5 if ((labels >= 0) & (labels <= 1)).all() else labels
+    places, sizes = np.empty(len(keys), np.int64), []
     for value in np.unique(groups):
         members = np.flatnonzero(groups == value)
-        _, which = np.unique(mix64_array(keys[members]), return_inverse=True)
-        folds[members] = which % count
-    return folds
+        texts, places[members] = np.unique(mix64_array(keys[members]), return_inverse=True)
+        sizes.append(len(texts))
+    is_crossed = len(keys) <= _CROSS_FITTED or min(sizes) < _RARE
+    return places % (_FOLDS if is_crossed else _HELD_OUT), is_crossed
 
 
 def _calibrated(kind: str, margins: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[float, Any]:

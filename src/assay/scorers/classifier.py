@@ -83,7 +83,7 @@ class Classifier(Scorer):
     """
 
     name: ClassVar[str] = "classifier"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     target_columns: ClassVar[tuple[str, ...]] = ("id", "text")
     pool_columns: ClassVar[tuple[str, ...]] = ("id", "text")
     documents: ClassVar[tuple[str, ...]] = (_POSITIVES, _NEGATIVES, _LABELS)
@@ -239,6 +239,12 @@ class Classifier(Scorer):
 
     def _trained(self, texts: pa.Array, labels: np.ndarray, classes: tuple[str, ...], sources: dict[str, Any]) -> State:
         rows = features(texts, ngrams=self.ngrams, num_buckets=self.num_buckets)
+        for k in np.unique(labels):
+            if not rows.scales[labels == k].any():
+                raise InvalidParameterError(
+                    f"None of the {int((labels == k).sum())} texts of {classes[int(k)]!r} that there are to learn from "
+                    "has a word, so nothing can be learnt of them. Give others."
+                )
         model, figures = fit(rows, labels, kind=self.kind, classes=classes, settings=self._settings())
         report = {"sources": sources, "classes": list(classes), **figures}
         return {**model.state(), "report": np.array(json.dumps(report))}

@@ -62,7 +62,7 @@ class DataMan(Scorer):
     """
 
     name: ClassVar[str] = "dataman"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     documents: ClassVar[tuple[str, ...]] = ("labels",)
 
     labels: Any = None

@@ -9,10 +9,11 @@ any scorer, or a column of numbers in a file:
     {distil: {of: {preselect: {...}}, top: 0.1, bottom: 0.1}}         # PreSelect: best against worst, the rest left out
     {distil: {labels: {read: ratings.jsonl}, column: rating}}
 
-Teacher and pupil are compared on documents that the pupil has not learnt from: their rank correlation is in the
-summary, and below `floor` the scores are refused, since a pupil that does not follow its teacher says nothing about it.
-Half of the variance of ranks is explained at 0.7. The default, 0.5, is what a pupil reached on text of 13 domains for
-the length in words, which it cannot see and can only guess from the kind of text.
+Teacher and pupil are compared on documents that the pupil has not learnt from, those between `top` and `bottom` among
+them, since ends are easy to tell apart: their rank correlation is in the summary, and below `floor` the scores are
+refused, since a pupil that does not follow its teacher says nothing about it. Half of the variance of ranks is
+explained at 0.7. The default, 0.5, is what a pupil reached on text of 13 domains for the length in words, which it
+cannot see and can only guess from the kind of text.
 
 What differs: the pupil is `models.linear` instead of fastText. With `top` and no `bottom` all the rest are negatives,
 unlike BETR's balanced sample; ranks are the same but for noise.
@@ -26,6 +27,7 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -72,7 +74,7 @@ class Distil(Scorer):
     """
 
     name: ClassVar[str] = "distil"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     target_columns: ClassVar[tuple[str, ...]] = ("id", "text")
     pool_columns: ClassVar[tuple[str, ...]] = ("id", "text")
     documents: ClassVar[tuple[str, ...]] = (_LABELS,)
@@ -228,41 +230,50 @@ class Distil(Scorer):
                 f"The teacher of `distil` gives {len(values)} documents {len(different)} different values, from which "
                 "nothing can be learnt. Take another `column`, or a larger `sample`."
             )
-        kind, labels = REGRESSION, values
-        if self.top is not None:
-            kind = BINARY
-            texts, values, labels = self._ends(texts, values, is_high)
-        rows = features(texts, ngrams=self.ngrams, num_buckets=self.num_buckets)
-        compared = values if is_high or kind == REGRESSION else -values
-        model, figures = fit(rows, labels, kind=kind, settings=self._settings(), compared=compared)
+        hashed = partial(features, ngrams=self.ngrams, num_buckets=self.num_buckets)
+        if self.top is None:
+            model, figures = fit(hashed(texts), values, kind=REGRESSION, settings=self._settings())
+        else:
+            signed = values if is_high else -values
+            is_in, is_top = self._ends(signed)
+            beside = None
+            if not is_in.all():
+                beside = hashed(texts.filter(pa.array(~is_in))), signed[~is_in]
+            model, figures = fit(
+                hashed(texts.filter(pa.array(is_in))),
+                is_top[is_in].astype(float),
+                kind=BINARY,
+                settings=self._settings(),
+                compared=signed[is_in],
+                beside=beside,
+            )
         found = figures["spearman"]
         if found is None or found < self.floor:
-            said = "none" if found is None else f"{found:.3f}"
+            said, number = "none" if found is None else f"{found:.3f}", figures.get("compared", figures["held_out"])
             raise InvalidParameterError(
-                f"The pupil of `distil` follows its teacher by a rank correlation of {said} on {figures['held_out']} "
-                f"held-out documents; `floor` is {self.floor}. Raise `sample` (={self.sample}), or have the whole pool "
-                "scored by the teacher."
+                f"The pupil of `distil` follows its teacher by a rank correlation of {said} on {number} held-out "
+                f"documents; `floor` is {self.floor}. Raise `sample` (={self.sample}), or have the whole pool scored "
+                "by the teacher."
             )
         return {**model.state(), "report": np.array(json.dumps({**report, **figures}))}
 
-    def _ends(self, texts: pa.Array, values: np.ndarray, is_high: bool) -> tuple[pa.Array, np.ndarray, np.ndarray]:
-        """Texts, values and labels of those at the top and of the rest, or only of those at the bottom.
+    def _ends(self, signed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of values of which high ones are good: which are learnt from, and which are the top [documents] bool.
 
         Equal values go to one side, that of the top.
         """
         assert self.top is not None
-        ranked = np.sort(values if is_high else -values)
-        signed = values if is_high else -values
+        ranked = np.sort(signed)
         least = ranked[len(ranked) - max(1, round(self.top * len(ranked)))]
         is_top = signed >= least
         most = ranked[max(1, round(self.bottom * len(ranked))) - 1] if self.bottom is not None else np.inf
         is_in = is_top | (signed <= most)
         if is_top[is_in].all():
             raise InvalidParameterError(
-                f"The teacher's value is the same for {int(is_top.sum())} of {len(values)} documents, so that none is "
+                f"The teacher's value is the same for {int(is_top.sum())} of {len(signed)} documents, so that none is "
                 f"left to be told from the `top` {self.top}. Take another `column`, or leave `top` out."
             )
-        return texts.filter(pa.array(is_in)), values[is_in], is_top[is_in].astype(float)
+        return is_in, is_top
 
     def score(self, batch: pa.RecordBatch, state: State) -> list[pa.Array]:
         """What the pupil says.
