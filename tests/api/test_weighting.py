@@ -33,6 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = " ".join(words["t"][:cut] + words["g"][cut:])
         rows.append(
             {"id": f"d{k}", "text": text, "a": scores[k, 0], "b": 7 + 3 * scores[k, 1], "c": scores[k, 2], "d": 1.0}
+            | {"source": "here"}
         )
     write_jsonl(folder / "pool.jsonl", rows)
     write_jsonl(folder / "target.jsonl", make_prose(120, seed=4, topic="t"))
@@ -107,6 +108,9 @@ def test_what_is_saved_can_be_read(found: assay.Weights, tmp_path: Path) -> None
         (["a", "b +"], {}, "cannot be read as an expression"),
         (["a", "d"], {}, "Term 'd' is the same for all documents"),
         (["a", "nowhere"], {}, "nowhere"),
+        (["a", "ln(d - 1)"], {}, r"Term 'ln\(d - 1\)' is infinite for a document"),
+        (["a", "source"], {}, "`terms` .='source'. must be numbers, and is of type .*string"),
+        (["a", "b > 7"], {}, "`terms` .='b > 7'. must be numbers, and is of type bool"),
         (["a", "b"], {"num_draws": 3}, "`num_draws` .*from 8"),
     ],
 )

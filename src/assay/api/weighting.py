@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import yaml
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -213,8 +214,18 @@ Moments = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _moments(question: Question, terms: tuple[str, ...], part: int) -> Moments:
-    """Number, mean and sum of squared deviations of each term in a part [terms]."""
+    """Number, mean and sum of squared deviations of each term in a part [terms].
+
+    Raises:
+        InvalidParameterError: a term is no number, or infinite.
+    """
     values = _values(question, terms, part)
+    for term, found in zip(terms, values, strict=True):
+        if np.isinf(found).any():
+            raise InvalidParameterError(
+                f"Term {term!r} is infinite for a document, so it cannot be weighed. For a logarithm or quotient add "
+                "something, as in ln(length.words + 1)."
+            )
     is_there = ~np.isnan(values)
     counts = is_there.sum(axis=1)
     means = np.where(is_there, values, 0).sum(axis=1) / np.maximum(counts, 1)
@@ -243,6 +254,10 @@ def _means(bench: Bench, terms: tuple[str, ...], task: Task) -> np.ndarray:
 def _values(question: Question, terms: tuple[str, ...], part: int) -> np.ndarray:
     """Terms of the documents of one part [terms, documents], NaN = none."""
     rows = question.rows(part)
-    return np.array(
-        [Expression(term).evaluate(rows).cast("float64").to_numpy(zero_copy_only=False) for term in terms], np.float64
-    )
+    found = [Expression(term).evaluate(rows) for term in terms]
+    for term, column in zip(terms, found, strict=True):
+        is_number = (
+            pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_null(column.type)
+        )
+        check(is_number, "terms", term, f"numbers, and is of type {column.type}")
+    return np.array([column.cast("float64").to_numpy(zero_copy_only=False) for column in found], np.float64)
