@@ -1,6 +1,8 @@
 """Classifiers find what was planted, whatever they learn from, and say what they cannot learn from."""
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,18 @@ def test_models_that_are_there_are_taken_as_they_are(
     np.testing.assert_array_equal(ours, Linear.load(models["linear"]).predict(texts.combine_chunks()))
     other = scored(pool, Classifier(model=models["linear"], positive="n"), workspace)["classifier.probability"]
     np.testing.assert_allclose(other, 1 - ours)
+
+
+def test_a_model_that_is_replaced_is_read_again_though_it_is_as_old(
+    pool: Corpus, models: dict[str, str], workspace: Workspace
+) -> None:
+    path = Path(models["linear"])
+    model, scorer = Linear.load(path), Classifier(model=str(path), positive="y")
+    os.utime(path, ns=(10**18, 10**18))
+    before = scored(pool, scorer, workspace)["classifier.probability"]
+    replace(model, weights=-model.weights, bias=-model.bias).save(path)
+    os.utime(path, ns=(10**18, 10**18))  # as a copy that keeps times
+    np.testing.assert_allclose(scored(pool, scorer, workspace)["classifier.probability"], 1 - before)
 
 
 def test_models_that_cannot_be_meant_are_refused(

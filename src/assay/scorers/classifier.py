@@ -305,13 +305,14 @@ def _concat(*arrays: pa.Array) -> pa.Array:
 def _opened(path: str) -> FastText | Linear:
     """The model at a path, opened once in a process as long as the file stays what it is."""
     try:
-        stamp = Path(path).stat().st_mtime_ns
+        stat = Path(path).stat()
+        stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)  # a copy may keep the second, not the third
     except OSError:
-        stamp = 0  # opening it says what is wrong
+        stamp = (0, 0, 0)  # opening it says what is wrong
     with _loading:
         return _load(path, stamp)
 
 
 @lru_cache(maxsize=2)
-def _load(path: str, stamp: int) -> FastText | Linear:
+def _load(path: str, stamp: tuple[int, int, int]) -> FastText | Linear:
     return Linear.load(path) if path.endswith(".npz") else FastText.load(path)
