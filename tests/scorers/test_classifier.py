@@ -135,10 +135,11 @@ def test_more_documents_than_wanted_are_a_sample_that_order_does_not_change() ->
         return scorer.prepare({"labels": merged})
 
     pieces = [batch.slice(0, 1), batch.slice(1, 70), batch.slice(71)]
-    one, other = state(pieces), state([pieces[2], pieces[0], pieces[1]])
+    one, *others = state(pieces), state([pieces[2], pieces[0], pieces[1]]), state([batch])
     assert scorer.fit_summary(one)["documents"] == 50
-    for key in one:
-        np.testing.assert_array_equal(one[key], other[key])
+    for other in others:
+        for key in one:
+            np.testing.assert_array_equal(one[key], other[key])
 
 
 @pytest.fixture

@@ -158,11 +158,12 @@ class Classifier(Scorer):
 
     def sketch_target(self, batch: pa.RecordBatch) -> State:
         """Texts of the target, where it stands for the positives."""
-        return lesson(batch)
+        return lesson(batch, self.max_documents)
 
     def sketch_documents(self, name: str, batch: pa.RecordBatch) -> State:
         """Texts, and for `labels` their labels."""
-        return lesson(batch, labels_of(batch, self.column, name) if name == _LABELS else None)
+        labels = labels_of(batch, self.column, name) if name == _LABELS else None
+        return lesson(batch, self.max_documents, labels)
 
     def prepare(self, targets: Mapping[str, State]) -> State:
         """The model; where the pool's documents are the negatives, what `finish` needs to train it.

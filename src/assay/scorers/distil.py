@@ -164,7 +164,7 @@ class Distil(Scorer):
         if name != _LABELS:
             return _prefixed(self._teacher.sketch_documents(name.removeprefix(_OF), batch))
         assert self.column is not None
-        return lesson(batch, labels_of(batch, self.column, _LABELS))
+        return lesson(batch, self.sample, labels_of(batch, self.column, _LABELS))
 
     def prepare(self, targets: Mapping[str, State]) -> State:
         """The model where numbers are given, else what the teacher has prepared; and the names of the targets.

@@ -21,10 +21,11 @@ MAX_BYTES = 20_000  # learnt from, of each text
 _ARRAYS = ("keys", "text.bytes", "text.sizes", "label.bytes", "label.sizes")
 
 
-def lesson(batch: pa.RecordBatch, labels: pa.Array | None = None) -> State:
+def lesson(batch: pa.RecordBatch, size: int, labels: pa.Array | None = None) -> State:
     """What a batch contributes: texts and labels, and how many documents there were, without text, without label.
 
     Args:
+        size: how many documents are kept at most; a batch may hold more, and be the only one.
         labels: as text, null where there is none; None = documents need none.
     """
     has_text = batch.column("text").is_valid()
@@ -35,12 +36,13 @@ def lesson(batch: pa.RecordBatch, labels: pa.Array | None = None) -> State:
     ids, texts = (utf8(rows.column(name)) for name in ("id", "text"))
     # Documents that share an id are told apart by their text.
     keys = mix64_array(hash_strings(ids.data, ids.offsets)) ^ hash_strings(texts.data, texts.offsets)
-    return {
+    state = {
         "keys": mix64_array(keys),
         **hold("text", beginnings(rows.column("text"), MAX_BYTES)),
         **hold("label", given.filter(is_in)),
         "counts": np.array([len(batch), len(batch) - num_texts, num_texts - len(rows)]),
     }
+    return _limited(state, size)
 
 
 def beginnings(texts: pa.Array, max_bytes: int) -> pa.Array:
@@ -66,14 +68,17 @@ def shortened(sample: State, max_bytes: int) -> State:
 
 def merge_lessons(a: State, b: State, size: int) -> State:
     """Two contributions as one; of more than `size` documents those with the least hashes."""
-    both = joined(a, b, _ARRAYS)
-    counts = {"counts": a["counts"] + b["counts"]}
-    if len(both["keys"]) <= size:
-        return both | counts
-    rows = np.sort(np.argsort(both["keys"], kind="stable")[:size])
-    kept = (pa.array(held(both, name)).take(pa.array(rows)) for name in ("text", "label"))
+    return _limited(joined(a, b, _ARRAYS) | {"counts": a["counts"] + b["counts"]}, size)
+
+
+def _limited(state: State, size: int) -> State:
+    """A contribution with the documents of least hashes, at most `size`."""
+    if len(state["keys"]) <= size:
+        return state
+    rows = np.sort(np.argsort(state["keys"], kind="stable")[:size])
+    kept = (held(state, name).take(pa.array(rows)) for name in ("text", "label"))
     texts, labels = (hold(name, column) for name, column in zip(("text", "label"), kept, strict=True))
-    return {"keys": both["keys"][rows], **texts, **labels, **counts}
+    return {"keys": state["keys"][rows], **texts, **labels, "counts": state["counts"]}
 
 
 def learnt(states: Sequence[State]) -> tuple[pa.Array, pa.Array]:
