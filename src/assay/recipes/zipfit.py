@@ -2,7 +2,7 @@
 
 Paper: ZIP-FIT: Embedding-Free Data Selection via Compression-Based Alignment, Obbad et al. 2024 (arXiv:2410.18194).
 
-What differs: documents and target texts are cut to the same length, and each document is compared with five target
+What differs: documents and target texts are cut to 4,000 bytes, and each document is compared with five target
 texts that stand for all (rank correlation with the exact form 0.99; `--set arms.zipfit.score.zipfit.anchors=0` takes
 all). `zipfit-primed` goes by what one dictionary of the target saves, which finds a target's kind better.
 
