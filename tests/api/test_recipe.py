@@ -97,6 +97,17 @@ def test_scorers_are_found_behind_columns() -> None:
     assert found.scorers() == [DSIR(smoothing=0.1), Length()]
 
 
+def test_a_bare_name_means_the_scorer_with_its_parameters() -> None:
+    scorers = {"distil": {"of": {"classifier": {"positives": "good.jsonl"}}}}
+    notes = {"classifier": {"labels": "notes.jsonl", "kind": "ordinal"}}
+    content = BASE | {"arms": {"a": {"score": "distil"}, "b": {"score": "classifier"}}, "scorers": scorers | notes}
+    arms = Recipe.from_dict(content, Path("here")).arms
+    assert arms["a"].by == "distil.score" and arms["a"].scorer.of.positives == "here/good.jsonl"
+    assert arms["b"].by == "classifier.score" and arms["b"].scorer.labels == "here/notes.jsonl"
+    with pytest.raises(InvalidParameterError, match="arms.a.score.distil: `of` .=None. must be a scorer"):
+        arm({"score": "distil"})
+
+
 def test_random_is_always_there_and_first() -> None:
     assert list(recipe(arms={"b": {"where": "true"}}).arms) == ["random", "b"]
     assert list(recipe(arms={"b": {}, "random": {}}).arms) == ["random", "b"]

@@ -305,11 +305,13 @@ class Recipe:
             values["benchmarks"] = _source(Benchmarks, values["benchmarks"], "benchmarks", folder)
             check(not isinstance(values["benchmarks"].read, Corpus), "benchmarks", content["benchmarks"], "files")
         values["budget"] = Budget.parse(values["budget"])
-        arms = {str(name): _arm(arm, f"arms.{name}", folder) for name, arm in _mapping("arms", values["arms"]).items()}
         scorers = _mapping("scorers", values.pop("scorers", None) or {})
         values["scorers"] = tuple(
             rooted_scorer(named_scorer("scorers", {name: scorers[name]}), "scorers", folder) for name in scorers
         )
+        given = {scorer.name: scorer for scorer in values["scorers"]}
+        arms = _mapping("arms", values["arms"])
+        arms = {str(name): _arm(arm, f"arms.{name}", folder, given) for name, arm in arms.items()}
         arms = {n: arm if n == RANDOM else _with_others(arm, values["scorers"]) for n, arm in arms.items()}
         if values.get("calibration") is not None:
             values["calibration"] = _calibration(values["calibration"], folder)
@@ -325,13 +327,14 @@ class Recipe:
         return cls(**values)
 
 
-def _arm(content: Any, where: str, folder: Path | None) -> Arm:
+def _arm(content: Any, where: str, folder: Path | None, given: Mapping[str, Method]) -> Arm:
     if isinstance(content, Arm):
         return content
     values = dict(_mapping(where, content if content is not None else {}))
     _check_keys(where, values, {"score", "select", "where", "max_repeats"})
-    scorer, by = _score(values.get("score"), f"{where}.score")
-    scorer = scorer and rooted_scorer(scorer, f"{where}.score", folder)
+    scorer, by = _score(values.get("score"), f"{where}.score", given)
+    if scorer is not None and given.get(scorer.name) is not scorer:  # whose paths are rooted already
+        scorer = rooted_scorer(scorer, f"{where}.score", folder)
     policy = _policy(values.get("select", "uniform" if by is None else "top"), f"{where}.select")
     check_integer(f"{where}.max_repeats", values.get("max_repeats", 1), 1)
     if values.get("where") is not None:
@@ -374,13 +377,13 @@ def _with_others(arm: Arm, others: tuple[Method, ...]) -> Arm:
     return replace(arm, scorer=found[0] if is_bare else arm.scorer, others=(*arm.others, *others))
 
 
-def _score(content: Any, where: str) -> tuple[Method | None, str | None]:
-    """`dsir`, `length.bytes`, any expression, or `{dsir: {...}, by: expression}`."""
+def _score(content: Any, where: str, given: Mapping[str, Method]) -> tuple[Method | None, str | None]:
+    """`dsir`, `length.bytes`, any expression, or `{dsir: {...}, by: expression}`; a bare name means one of `given`."""
     if content is None:
         return None, None
     if isinstance(content, str):
         if content in SCORERS:
-            scorer = SCORERS[content]()
+            scorer = given[content] if content in given else _named(where, content, SCORERS)
             return scorer, _first_column(scorer)
         return None, content
     values = dict(_mapping(where, content))
