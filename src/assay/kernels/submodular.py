@@ -2,7 +2,9 @@
 
 Facility location, f(S) = sum over all i of max over j in S of s_ij (0 for the empty set; similarities below 0 count as
 0), as in Wei, Iyer and Bilmes 2015 and in submodlib. Graph cut, f(S) = sum over i and j in S of s_ij minus `penalty`
-times the sum over pairs in S of s_ij. To either a worth of each document by itself may be added.
+times the sum over pairs in S of s_ij, with similarities below 0 as 0 again: with any of them below it is not
+submodular, and where vectors point all ways the first sum says nothing. To either a worth of each document by itself
+may be added.
 
 For a monotone submodular function greedy choice reaches 1 - 1/e of the best (Nemhauser, Wolsey and Fisher 1978). *Lazy*
 greedy (Minoux 1978) chooses the same: gains only fall, so one that was computed earlier is an upper bound. *Stochastic*
@@ -48,7 +50,7 @@ def graph_cut(
         penalty: how much likeness among the chosen counts against them; up to 0.5 the function is monotone.
     """
     assert len(vectors) <= MAX_LAZY
-    similarities = vectors @ vectors.T
+    similarities = np.maximum(vectors @ vectors.T, 0)
     gains = similarities.sum(axis=0, dtype=np.float64) - penalty * np.diag(similarities).astype(np.float64)
     gains += 0 if worth is None else worth
     order, gained = np.empty(num, np.int64), np.empty(num, np.float64)
