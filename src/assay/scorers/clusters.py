@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from assay.errors import InvalidParameterError, NotFittedError, check, check_integer
 from assay.kernels.arrow import masked
 from assay.kernels.kmeans import spherical_kmeans
-from assay.kernels.vectors import most_similar, snapped
+from assay.kernels.vectors import most_similar
 from assay.models.embedding import Embedding
 from assay.scorers.base import Column, Scorer, State
 from assay.scorers.sampling import merge_samples, sampled, sketch_sample
@@ -80,8 +80,8 @@ class Clusters(Scorer):
         Raises:
             InvalidParameterError: no document of the sample has a vector.
         """
-        vectors = snapped(vectors_of(sampled(pool, self.sample))[0])
-        vectors = vectors[vectors.any(axis=1)]
+        found, is_valid = vectors_of(sampled(pool, self.sample))
+        vectors = found[is_valid]
         if not len(vectors):
             raise InvalidParameterError("No document of the pool has words that the embedding knows; try another one.")
         return {"centres": spherical_kmeans(vectors, min(self.num_clusters, len(vectors)), self.seed)}
@@ -95,7 +95,5 @@ class Clusters(Scorer):
         if "centres" not in state:
             raise NotFittedError("Clusters has not been fitted; `assay.score(corpus, Clusters())` fits and scores.")
         vectors, is_valid = vectors_of(batch)
-        rows = snapped(vectors)
-        is_valid = is_valid & rows.any(axis=1)
-        numbers, similarities = most_similar(rows, state["centres"])
+        numbers, similarities = most_similar(vectors, state["centres"])
         return [masked(similarities.astype(np.float64), is_valid), masked(numbers, is_valid)]

@@ -18,7 +18,11 @@ from assay.scorers.base import EMBEDDING, State
 
 
 class Vectors(NamedTuple):
-    """What a batch has. values: snapped vectors [rows, dimensions] float32; is_valid: whether a row has one [rows]."""
+    """What a batch has. values: snapped vectors [rows, dimensions] float32; is_valid: whether a row has one [rows].
+
+    A row has none where text is null, or where the model found nothing in it to go by; zeros stand for it. Their
+    cosines would be 0, better than those of all that is unlike what is looked for.
+    """
 
     values: np.ndarray
     is_valid: np.ndarray
@@ -34,7 +38,7 @@ def set_embedding(scorer: Any) -> None:
 
 
 def vectors_of(batch: pa.RecordBatch) -> Vectors:
-    """The vectors of a batch; a row where `embedding` or `text` is null has none, and zeros stand for it.
+    """The vectors of a batch; those of zeros, and of rows where `embedding` or `text` is null, are not valid.
 
     Raises:
         SchemaError: there is no column `embedding`.
@@ -48,7 +52,8 @@ def vectors_of(batch: pa.RecordBatch) -> Vectors:
     for name in (EMBEDDING, "text"):
         if name in batch.schema.names and batch.column(name).null_count:
             is_valid &= batch.column(name).is_valid().to_numpy(zero_copy_only=False)
-    return Vectors(snapped(np.where(is_valid[:, None], flat.reshape(len(batch), size), 0)), is_valid)
+    values = snapped(np.where(is_valid[:, None], flat.reshape(len(batch), size), 0))
+    return Vectors(values, values.any(axis=1))
 
 
 def id_keys(batch: pa.RecordBatch) -> np.ndarray:
@@ -63,8 +68,8 @@ def sketch_items(batch: pa.RecordBatch, size: int) -> State:
     Returns:
         keys [items] uint64, rising, and vectors [items, dimensions] float32.
     """
-    vectors = vectors_of(batch).values
-    rows = np.flatnonzero(vectors.any(axis=1))
+    vectors, is_valid = vectors_of(batch)
+    rows = np.flatnonzero(is_valid)
     return _least({"keys": id_keys(batch)[rows], "vectors": vectors[rows]}, size)
 
 
