@@ -274,14 +274,37 @@ def test_a_recipe_takes_the_path_of_a_model_from_its_folder(nearest: type[Neares
         assert isinstance(scorer, Nearest) and scorer.embedding.model == expected
 
 
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_damaged_model_from_a_folder_is_named(
+    pool: Corpus, static_model: Path, workspace: Workspace, file: str
+) -> None:
+    content = (static_model / file).read_bytes()
+    (static_model / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(InvalidParameterError, match=rf"The embedding model in {static_model} cannot be loaded: "):
+        assay.embed(pool, str(static_model), workspace=workspace)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "position"])
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_model_with_numbers_that_are_none_is_refused(
+    make_corpus: Callable[..., Corpus], static_model: Path, workspace: Workspace, pooling: str, number: float
+) -> None:
+    corpus = make_corpus([{"id": "a", "text": "one two"}, {"id": "b", "text": "two"}])
+    model = StaticModel.from_pretrained(static_model)
+    model.embedding[1, 0] = number
+    model.save_pretrained(str(static_model))
+    with pytest.raises(InvalidParameterError, match="gives vectors with NaN or infinite numbers"):
+        assay.embed(corpus, Embedding(model=str(static_model), pooling=pooling), workspace=workspace)
+
+
 def test_vectors_of_a_slice_with_nulls() -> None:
-    values = pa.array(np.array([0, 1, 0.6, 0.8, 0.5, 0.5, 0.5, 0.5, -1, 0], np.float16))
+    values = pa.array(np.array([0, 1, 0.6, 0.8, 0.5, 0.5, 0.5, 0.5, -1, 0, 0, 0], np.float16))
     column = pa.FixedSizeListArray.from_arrays(
-        values, type=pa.list_(pa.float16(), 2), mask=pa.array([False, False, True, False, False])
+        values, type=pa.list_(pa.float16(), 2), mask=pa.array([False, False, True, False, False, False])
     )
-    batch = pa.RecordBatch.from_arrays([pa.array(["a", "b", "c", None, "e"]), column], names=["text", "embedding"])
+    batch = pa.RecordBatch.from_arrays([pa.array(["a", "b", "c", None, "e", "f"]), column], names=["text", "embedding"])
     vectors, is_valid = vectors_of(batch.slice(1))
-    assert is_valid.tolist() == [True, False, False, True]
-    np.testing.assert_allclose(vectors, [[0.6, 0.8], [0, 0], [0, 0], [-1, 0]], atol=2**-11)
+    assert is_valid.tolist() == [True, False, False, True, False]
+    np.testing.assert_allclose(vectors, [[0.6, 0.8], [0, 0], [0, 0], [-1, 0], [0, 0]], atol=2**-11)
     with pytest.raises(SchemaError, match="no column 'embedding'"):
         vectors_of(batch.select(["text"]))

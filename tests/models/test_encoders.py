@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from assay.errors import InvalidParameterError, MissingExtraError
+from assay.models import encoders
 from assay.models.encoders import MAX_PIECES, TransformerEncoder, cuts, load_encoder, position_mean
 
 ROOM = 4  # tokens of the stand-in's input, without the two special ones
@@ -98,6 +99,45 @@ def test_position_goes_on_from_piece_to_piece(folder: Path) -> None:
     found = load_encoder(str(folder)).encode(pa.array(["7 7 7 1 1 1", "5"]), "position")
     weighted = [7 * (1 + 2 + 3) + (4 + 5 + 6), 21, 0]
     np.testing.assert_allclose(found, unit([weighted, [5, 1, 0]]), atol=1e-6)
+
+
+def test_not_all_texts_are_in_memory_as_tokens_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    encode = StandIn.encode
+
+    def counted(self: StandIn, texts: list[str], **options: Any) -> Any:
+        given.append(sum(map(len, texts)))
+        return encode(self, texts, **options)
+
+    monkeypatch.setattr(StandIn, "encode", counted)
+    encoder, texts = load_encoder(str(folder)), pa.array(["1 2 3", None, "4", *["5 6"] * 40, None])
+    whole = encoder.encode(texts, "position")
+    monkeypatch.setattr(encoders, "_BATCH_BYTES", 10)
+    given.clear()
+    np.testing.assert_array_equal(encoder.encode(texts, "position"), whole)
+    assert len(given) > 5 and max(given) < 10 + 5
+
+
+def test_numbers_that_are_none_are_refused(folder: Path) -> None:
+    encoder = load_encoder(str(folder))
+    for pooling in ("mean", "position"):
+        with pytest.raises(InvalidParameterError, match="gives vectors with NaN or infinite numbers"):
+            encoder.encode(pa.array(["1 2", "nan 2"]), pooling)
+
+
+def test_a_model_with_other_numbers_a_token_than_a_text_has_no_positions(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = StandIn.encode
+    monkeypatch.setattr(StandIn, "encode", lambda self, texts, **o: _narrowed(encode(self, texts, **o), **o))
+    encoder = load_encoder(str(folder))
+    assert encoder.encode(pa.array(["1 2"]), "mean").shape == (1, 2)
+    with pytest.raises(InvalidParameterError, match="must be mean for this model: a token has 3 numbers, a text 2"):
+        encoder.encode(pa.array(["1 2"]), "position")
+
+
+def _narrowed(found: Any, output_value: str = "sentence_embedding", **options: Any) -> Any:
+    return found[:, :2] if output_value == "sentence_embedding" else found
 
 
 def test_a_device_that_cannot_be_used_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assay.errors import InvalidParameterError, MissingExtraError, check
 from assay.models.embedding import Encoder
 
 DEVICE = "ASSAY_DEVICE"
 MAX_PIECES = 16
-_BATCH = 1024  # texts at a time: their tokens are in memory together
+_BATCH, _BATCH_BYTES = 1024, 1 << 20  # texts at a time: with "position" all their tokens' vectors are in memory
 _busy = threading.Lock()  # torch has threads of its own, and a second batch would only take memory
 
 
@@ -44,7 +45,7 @@ def load_encoder(path: str) -> Encoder:
     """The model in a folder.
 
     Raises:
-        InvalidParameterError: no such folder, or no model in it.
+        InvalidParameterError: no such folder, no model in it, or a damaged one.
         MissingExtraError: the package that it needs is not installed.
     """
     folder = model_folder(path)
@@ -60,7 +61,9 @@ def load_encoder(path: str) -> Encoder:
             f"The embedding model in {folder} needs {error.name}, which is not installed. "
             "Run: pip install 'assay[embed]'"
         ) from error
-    except (OSError, ValueError, KeyError) as error:
+    except (InvalidParameterError, MemoryError):
+        raise
+    except Exception as error:  # tokenizers and safetensors have errors of their own, which share no other class
         raise InvalidParameterError(f"The embedding model in {folder} cannot be loaded: {error}") from error
     raise InvalidParameterError(
         f"`embedding.model` (={path}) must be a folder with a sentence-transformers model (modules.json) or a "
@@ -91,7 +94,7 @@ class StaticEncoder:
                 sequences = self._model.encode_as_sequence(batch, use_multiprocessing=False)
                 for row, tokens in zip(rows, sequences, strict=True):
                     result[row] = position_mean(tokens.astype(np.float32), 0)
-        return unit_rows(result)
+        return unit_rows(_finite(result))
 
 
 class TransformerEncoder:
@@ -123,7 +126,12 @@ class TransformerEncoder:
                 continue
             with _busy:
                 vectors = self._encoded(pieces) if pooling == "mean" else self._tokens(pieces, firsts)
-            np.add.at(result, rows[owners], vectors)
+            if vectors.shape[1] != self.dimensions:
+                raise InvalidParameterError(
+                    f"`embedding.pooling` (='position') must be mean for this model: a token has {vectors.shape[1]} "
+                    f"numbers, a text {self.dimensions}."
+                )
+            np.add.at(result, rows[owners], _finite(vectors))
         return unit_rows(result)
 
     def _pieces(self, texts: list[str]) -> tuple[np.ndarray, list[int], list[str]]:
@@ -171,6 +179,20 @@ def position_mean(tokens: np.ndarray, first: int) -> np.ndarray:
     return total
 
 
+def _finite(vectors: np.ndarray) -> np.ndarray:
+    """The vectors.
+
+    Raises:
+        InvalidParameterError: one has a number that is none.
+    """
+    if not np.isfinite(vectors).all():
+        raise InvalidParameterError(
+            "`embedding.model` gives vectors with NaN or infinite numbers. Its files are damaged, or it does not work "
+            f"on this device: take another copy, or {DEVICE}=cpu."
+        )
+    return vectors
+
+
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Rows at unit length; those of zeros stay as they are."""
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
@@ -180,9 +202,11 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
 def _batches(texts: pa.Array) -> Iterator[tuple[np.ndarray, list[str]]]:
     """Rows of some texts, and these; nulls are left out."""
     rows = np.flatnonzero(texts.is_valid().to_numpy(zero_copy_only=False))
-    for start in range(0, len(rows), _BATCH):
-        some = rows[start : start + _BATCH]
-        yield some, texts.take(pa.array(some)).to_pylist()
+    megabytes = np.cumsum(pc.binary_length(texts).drop_null().to_numpy(zero_copy_only=False)) // _BATCH_BYTES
+    for together in np.split(rows, np.flatnonzero(np.diff(megabytes)) + 1):
+        for start in range(0, len(together), _BATCH):
+            some = together[start : start + _BATCH]
+            yield some, texts.take(pa.array(some)).to_pylist()
 
 
 def _is_static(folder: Path) -> bool:
