@@ -11,7 +11,7 @@ from assay.artifacts.workspace import Workspace
 from assay.errors import InvalidParameterError
 from assay.kernels.vectors import snapped
 from assay.models.embedding import Embedding
-from assay.scorers import DSIR, FacilityLocation, GraphCut, Length
+from assay.scorers import DSIR, RDS, FacilityLocation, GraphCut, Length
 from assay.scorers.collective import Group
 from tests.conftest import make_documents
 
@@ -71,6 +71,16 @@ def test_quality_may_be_any_scorer_also_one_with_a_target(
     assert (np.flatnonzero(chosen.to_table()["repeats"].to_numpy()) >= 40).sum() >= 28  # the first are for coverage
     with pytest.raises(InvalidParameterError, match="compares with a target"):
         assay.score(corpus, method, workspace=workspace)
+
+
+def test_quality_may_go_by_an_embedding_of_its_own(make_corpus: Callable[..., Corpus], workspace: Workspace) -> None:
+    corpus, target = make_corpus(make_documents(20, length=20)), make_corpus(make_documents(3, seed=1), "target")
+
+    def mark(embedding: Embedding) -> str:
+        method = FacilityLocation(quality=RDS(embedding=embedding), embedding=SMALL)
+        return assay.score(corpus, method, target=target, workspace=workspace).fingerprint
+
+    assert len({mark(SMALL), mark(Embedding(dimensions=9)), mark(Embedding(dimensions=8, pooling="position"))}) == 3
 
 
 def test_lazy_greedy_is_not_for_groups_whose_pairs_do_not_fit_into_memory() -> None:

@@ -46,6 +46,15 @@ def test_one_of_each_pair_of_copies_is_kept(make_corpus: Callable[..., Corpus], 
     assert chosen.manifest.counts["dropped"] == {"where": 150 - kept}
 
 
+def test_in_a_small_pool_not_every_document_is_a_cluster(
+    make_corpus: Callable[..., Corpus], workspace: Workspace
+) -> None:
+    rows = make_documents(20, length=80)
+    copies = [row | {"id": f"copy of {row['id']}", "text": f"{row['text']} again"} for row in rows]
+    scores = assay.score(make_corpus([*rows, *copies]), SemDeDup(), workspace=workspace)
+    assert (scores.to_table()["semdedup.similarity"].to_numpy() > 0.95).sum() >= 19
+
+
 def test_it_goes_by_clusters_only() -> None:
     with pytest.raises(InvalidParameterError, match="`clusters` .*the scorer clusters"):
         SemDeDup(clusters=SemDeDup())

@@ -26,7 +26,7 @@ from assay.kernels.hashing import hash_strings
 from assay.kernels.unicode import tables
 from assay.models.embedding import NUM_BUCKETS, Embedding, Encoder, WordModel, as_embedding, fit_words
 from assay.models.encoders import load_encoder, model_folder
-from assay.scorers import EMBEDDING, Method
+from assay.scorers import EMBEDDING, Collective, Method
 from assay.selection.noise import keyed_hashes, uniforms
 
 Vectors = Mapping[str, Embeddings]  # by fingerprint of the corpus whose documents they stand for
@@ -104,10 +104,15 @@ def embeddings_draft(corpus: Corpus, embedding: Embedding, fitted_on: Corpus, wo
 def embedding_of(method: Method) -> Embedding | None:
     """The embedding that a method goes by, itself or as one that is nested in it.
 
+    What is nested in a collective method is scored by itself, so it may go by another.
+
     Raises:
         InvalidParameterError: it would need two.
     """
-    named = [getattr(method, EMBEDDING, None), *map(embedding_of, method.inner().values())]
+    own = getattr(method, EMBEDDING, None)
+    if own is not None and isinstance(method, Collective):
+        return own  # type: ignore[no-any-return]
+    named = [own, *map(embedding_of, method.inner().values())]
     found = {embedding for embedding in named if embedding is not None}
     if len(found) > 1:
         raise InvalidParameterError(f"{method.name!r} and what it is made of go by several embeddings. Give them one.")

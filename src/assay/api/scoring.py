@@ -68,8 +68,10 @@ def score(
     inputs = {"corpus": corpus.fingerprint} | {f"target.{name}": t.fingerprint for name, t in targets.items()}
     inputs |= {f"documents.{name}": documents.fingerprint for name, documents in document_sets.items()}
     inputs |= {f"file.{name}": path_fingerprint(name, path, space) for name, path in scorer.paths().items()}
-    if (embedding := embedding_of(scorer)) is not None:
-        inputs[EMBEDDING] = embeddings_draft(corpus, embedding, corpus, space).fingerprint
+    alone = scorer.inner() if isinstance(scorer, Collective) else {}
+    for name, method in {EMBEDDING: scorer, **{f"{EMBEDDING}.{name}": inner for name, inner in alone.items()}}.items():
+        if (embedding := embedding_of(method)) is not None:
+            inputs[name] = embeddings_draft(corpus, embedding, corpus, space).fingerprint
     draft = space.open_draft("scores", scorer.name, scorer.version, scorer.question(), inputs)
     manifest = draft.finished()
     if manifest is None:

@@ -38,7 +38,7 @@ def facility_location(
     if epsilon > 0:
         return _stochastic(vectors, num, worth, epsilon, np.random.default_rng(seed))
     assert len(vectors) <= MAX_LAZY
-    return _lazy_greedy(np.maximum(vectors @ vectors.T, 0), worth, num)
+    return _lazy_greedy(_similarities(vectors), worth, num)
 
 
 def graph_cut(
@@ -50,7 +50,7 @@ def graph_cut(
         penalty: how much likeness among the chosen counts against them; up to 0.5 the function is monotone.
     """
     assert len(vectors) <= MAX_LAZY
-    similarities = np.maximum(vectors @ vectors.T, 0)
+    similarities = _similarities(vectors)
     gains = similarities.sum(axis=0, dtype=np.float64) - penalty * np.diag(similarities).astype(np.float64)
     gains += 0 if worth is None else worth
     order, gained = np.empty(num, np.int64), np.empty(num, np.float64)
@@ -60,6 +60,12 @@ def graph_cut(
         gains -= 2 * penalty * similarities[best].astype(np.float64)
         gains[order[: k + 1]] = -np.inf
     return order, gained
+
+
+def _similarities(vectors: np.ndarray) -> np.ndarray:
+    """Cosines of all pairs, none below 0 [documents, documents] float32; held once."""
+    similarities: np.ndarray = vectors @ vectors.T
+    return np.maximum(similarities, 0, out=similarities)
 
 
 def _stochastic(

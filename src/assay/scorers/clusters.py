@@ -35,7 +35,7 @@ MAX_CLUSTERS = 1 << 16
 class Clusters(Scorer):
     """The cluster of each document.
 
-    num_clusters: how many; fewer where the sample has fewer documents.
+    num_clusters: how many; at most half as many as the sample has documents, so that not each is a kind of its own.
     sample: documents that the centres are fitted on, at least as many as clusters.
     seed: other seeds draw other samples and starts. embedding: what vectors documents have.
     """
@@ -84,7 +84,8 @@ class Clusters(Scorer):
         vectors = found[is_valid]
         if not len(vectors):
             raise InvalidParameterError("No document of the pool has words that the embedding knows; try another one.")
-        return {"centres": spherical_kmeans(vectors, min(self.num_clusters, len(vectors)), self.seed)}
+        num_clusters = min(self.num_clusters, (len(vectors) + 1) // 2)
+        return {"centres": spherical_kmeans(vectors, num_clusters, self.seed)}
 
     def score(self, batch: pa.RecordBatch, state: State) -> list[pa.Array]:
         """Similarity and cluster per row; null where there is no vector.
