@@ -47,6 +47,8 @@ def test_a_share_of_each_group_is_ranked() -> None:
         columns = method.rate(one)
         assert [column.null_count for column in columns] == [36, 36]
         assert sorted(columns[0].drop_null().to_pylist()) == list(range(5))
+    for method in (FacilityLocation(share=1e-12), FacilityLocation(share=1e-12, epsilon=0.1), GraphCut(share=1e-12)):
+        assert method.rate(one)[0].drop_null().to_pylist() == [0]
     whole = FacilityLocation().rate(one)[0].to_numpy()
     few = FacilityLocation(share=0.1).rate(one)[0].fill_null(-1).to_numpy()
     assert (few[few >= 0] == whole[few >= 0]).all()

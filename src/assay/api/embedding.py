@@ -111,7 +111,7 @@ def embedding_of(method: Method) -> Embedding | None:
     """
     own = getattr(method, EMBEDDING, None)
     if own is not None and isinstance(method, Collective):
-        return own  # type: ignore[no-any-return]
+        return own
     named = [own, *map(embedding_of, method.inner().values())]
     found = {embedding for embedding in named if embedding is not None}
     if len(found) > 1:

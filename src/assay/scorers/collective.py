@@ -65,5 +65,5 @@ def as_chosen(order: np.ndarray, gains: np.ndarray, num_documents: int) -> list[
 
 
 def num_of_share(share: float, num_documents: int) -> int:
-    """How many documents a share is, rounded up."""
-    return min(num_documents, int(np.ceil(share * num_documents - 1e-9)))
+    """How many documents a share of some is, rounded up."""
+    return min(num_documents, max(1, int(np.ceil(share * num_documents - 1e-9))))

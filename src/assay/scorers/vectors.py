@@ -53,7 +53,8 @@ def vectors_of(batch: pa.RecordBatch) -> Vectors:
         if name in batch.schema.names and batch.column(name).null_count:
             is_valid &= batch.column(name).is_valid().to_numpy(zero_copy_only=False)
     values = snapped(np.where(is_valid[:, None], flat.reshape(len(batch), size), 0))
-    return Vectors(values, values.any(axis=1))
+    has_direction = np.asarray(values.any(axis=1))
+    return Vectors(values, has_direction)
 
 
 def id_keys(batch: pa.RecordBatch) -> np.ndarray:
