@@ -25,6 +25,7 @@ from assay.corpus.engine import map_step
 from assay.corpus.sharing import share_step
 from assay.kernels.arrow import masked
 from assay.kernels.grouping import partition_of
+from assay.kernels.vectors import snapped
 from assay.scorers import Collective
 from assay.scorers.collective import CLUSTERS, Group
 from assay.scorers.vectors import vectors_of
@@ -145,7 +146,8 @@ def _records(job: _Job, part: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for batch in embedded_batches(job.corpus, part, ["id"], job.vectors):
         here = slice(first, first + len(batch))
         first += len(batch)
-        vectors, is_valid = vectors_of(batch)
+        own, is_valid = vectors_of(batch)
+        vectors = snapped(own)
         rows = np.flatnonzero(is_valid & (clusters[here] >= 0))
         order = document_orders(batch)[rows]
         cluster = clusters[here][rows]

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from assay.errors import InvalidParameterError, NotFittedError, check, check_integer
 from assay.kernels.arrow import masked
 from assay.kernels.kmeans import spherical_kmeans
-from assay.kernels.vectors import most_similar
+from assay.kernels.vectors import most_similar, snapped
 from assay.models.embedding import Embedding
 from assay.scorers.base import Column, Scorer, State
 from assay.scorers.sampling import merge_samples, sampled, sketch_sample
@@ -81,7 +81,7 @@ class Clusters(Scorer):
             InvalidParameterError: no document of the sample has a vector.
         """
         found, is_valid = vectors_of(sampled(pool, self.sample))
-        vectors = found[is_valid]
+        vectors = snapped(found[is_valid])
         if not len(vectors):
             raise InvalidParameterError("No document of the pool has words that the embedding knows; try another one.")
         num_clusters = min(self.num_clusters, (len(vectors) + 1) // 2)
@@ -96,5 +96,5 @@ class Clusters(Scorer):
         if "centres" not in state:
             raise NotFittedError("Clusters has not been fitted; `assay.score(corpus, Clusters())` fits and scores.")
         vectors, is_valid = vectors_of(batch)
-        numbers, similarities = most_similar(vectors, state["centres"])
+        numbers, similarities = most_similar(snapped(vectors), state["centres"])
         return [masked(similarities.astype(np.float64), is_valid), masked(numbers, is_valid)]
