@@ -55,7 +55,7 @@ class BETR(Scorer):
     """
 
     name: ClassVar[str] = "betr"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs_target: ClassVar[bool] = True
     reads_pool: ClassVar[bool] = True
     target_columns: ClassVar[tuple[str, ...]] = ("id", "text")

@@ -41,7 +41,7 @@ class Clusters(Scorer):
     """
 
     name: ClassVar[str] = "clusters"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_pool: ClassVar[bool] = True
     pool_columns: ClassVar[tuple[str, ...]] = ("id", "text")
 

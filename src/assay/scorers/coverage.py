@@ -49,7 +49,7 @@ class FacilityLocation(Collective):
     """
 
     name: ClassVar[str] = "facility_location"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     nested: ClassVar[tuple[str, ...]] = ("quality",)
 
     share: float = 1.0
@@ -92,7 +92,7 @@ class GraphCut(Collective):
     """
 
     name: ClassVar[str] = "graph_cut"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     penalty: float = 0.5
     share: float = 1.0

@@ -48,7 +48,7 @@ class KNN(Scorer):
     """
 
     name: ClassVar[str] = "knn"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs_target: ClassVar[bool] = True
     reads_pool: ClassVar[bool] = True
     target_columns: ClassVar[tuple[str, ...]] = ("id", "text")

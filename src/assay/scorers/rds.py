@@ -54,7 +54,7 @@ class RDS(Scorer):
     """
 
     name: ClassVar[str] = "rds"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs_target: ClassVar[bool] = True
     reads_pool: ClassVar[bool] = True
     target_columns: ClassVar[tuple[str, ...]] = ("id", "text")
