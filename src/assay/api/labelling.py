@@ -334,7 +334,7 @@ def _answer(file: Path, oracle: Oracle, known: Sequence[str]) -> None:
     if isinstance(oracle, Mapping):
         missing = [row["id"] for row in rows if row["id"] not in oracle]
         check(not missing, "oracle", missing[:3], "a label for every document of the pool")
-        given = [oracle[row["id"]] for row in rows]
+        given: Sequence[str] = [oracle[row["id"]] for row in rows]
     else:
         given = oracle([row["text"] for row in rows])
         is_list = hasattr(given, "__len__") and len(given) == len(rows)

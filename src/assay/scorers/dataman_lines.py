@@ -45,7 +45,7 @@ HIGHEST = 5
 MISSING_LINE, OUT_OF_RANGE, NO_NOTE, WRONG_LETTER = "missing_line", "note_out_of_range", "no_note", "wrong_letter"
 _NOTE = re.compile(r"^(?:\[(\d+)\])?\s*(?:([A-Za-z ]+?)\s*:)?\s*([+-]?\d+(?:\.\d+)?)\s*(?:/\s*5)?$")
 _ASKED = re.compile(r"^domain\s*:\s*", re.I)
-_LETTER = re.compile(r"^(?:\[([A-Za-z])\]|([A-Za-z])(?![A-Za-z]))[A-Za-z .-]*$")  # "[A]Medicine", "A Medicine", not "Art"
+_LETTER = re.compile(r"^(?:\[([A-Za-z])\]|([A-Za-z])(?![A-Za-z]))[A-Za-z .-]*$")  # "A Medicine", not "Art"
 
 
 class Unusable(ValueError):
@@ -70,7 +70,8 @@ def read_note(value: object) -> int | None:
 
 
 def read_domain(value: object) -> str | None:
-    """A domain, from its letter ("A", "[A]", "Domain:A", "[A]Medicine"), "Domain:Medicine" or its own name; None for null.
+    """A domain, from its letter ("A", "[A]", "Domain:A", "[A]Medicine"), after "Domain:" or as its own name; None for
+    null.
 
     Raises:
         Unusable: a letter that stands for none.
