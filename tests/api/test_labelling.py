@@ -125,6 +125,7 @@ def test_what_cannot_be_labelled_is_skipped_and_never_asked_for_again(
         ('{"id": "nobody", "label": "a"}', "'nobody' was not asked for"),
         ('{"id": "a-1"}', "must be JSON with `id` and `label`"),
         ("label: a", "must be JSON with `id` and `label`"),
+        ('{"id": ["a-1"], "label": "a"}', "was not asked for"),
     ],
 )
 def test_answers_that_make_no_sense_are_refused(
@@ -134,6 +135,48 @@ def test_answers_that_make_no_sense_are_refused(
     found.to_answer.write_text(line + "\n", encoding="utf-8")
     with pytest.raises(AssayError, match=f"ask-001.jsonl, line 1.*{message}"):
         assay.label(pool, tmp_path / "to", classes=CLASSES, workspace=workspace)
+
+
+def test_answers_are_read_as_editors_store_them_and_never_written_over(
+    pool: Corpus, tmp_path: Path, workspace: Workspace
+) -> None:
+    settings = {"classes": CLASSES, "budget": 12, "batch": 4, "strategy": "random", "workspace": workspace}
+    for name in ("ask-001.jsonl", "ask-002.jsonl"):
+        found = assay.label(pool, tmp_path / "to", **settings)
+        assert found.to_answer == tmp_path / "to" / name
+        answer(found.to_answer)
+    second = found.to_answer.read_text(encoding="utf-8")
+    found.to_answer.write_bytes(second.encode("utf-16"))
+    with pytest.raises(AssayError, match=r"ask-002\.jsonl is no UTF-8 text"):
+        assay.label(pool, tmp_path / "to", **settings)
+    found.to_answer.write_bytes(second.encode("utf-8-sig"))
+    (tmp_path / "to" / "ask-001.jsonl").unlink()
+    found = assay.label(pool, tmp_path / "to", **settings)
+    assert found.num_labels == 4 and found.to_answer.name == "ask-003.jsonl"
+
+
+def test_a_model_is_as_sure_of_its_labels_as_before_it_learnt_from_them(
+    pool: Corpus, tmp_path: Path, workspace: Workspace
+) -> None:
+    oracle = {row["id"]: row["source"] for row in documents(150)}
+    settings = {"classes": CLASSES, "budget": 40, "oracle": oracle, "workspace": workspace}
+    rows = rows_of(assay.label(pool, tmp_path / "to", pseudo=True, **settings).path)
+    by_people, by_model = ([row for row in rows if row["by"] == who] for who in ("annotator", "model"))
+    given = np.array([CLASSES.index(row["label"]) for row in by_people], float)
+    texts = pa.array([row["text"] for row in by_people])
+    model, _ = fit(features(texts, num_buckets=1 << 16), given, kind=MULTICLASS, classes=CLASSES)
+    sure = model.predict(pa.array([row["text"] for row in by_model])).max(axis=1)
+    np.testing.assert_allclose([row["confidence"] for row in by_model], sure, atol=1e-4)
+
+
+def test_texts_that_are_all_the_same_are_asked_for_until_the_budget_is_spent(
+    make_corpus: Callable[..., Corpus], tmp_path: Path, workspace: Workspace
+) -> None:
+    same = make_corpus([{"text": "the same words again"}] * 9)
+    answers = iter("ababababa")
+    settings = {"classes": CLASSES, "batch": 3, "workspace": workspace}
+    found = assay.label(same, tmp_path / "to", oracle=lambda texts: [next(answers) for _ in texts], **settings)
+    assert (found.num_labels, found.accuracy) == (9, None)
 
 
 def test_a_folder_of_something_else_is_refused(pool: Corpus, tmp_path: Path, workspace: Workspace) -> None:
@@ -158,6 +201,9 @@ def test_a_folder_of_something_else_is_refused(pool: Corpus, tmp_path: Path, wor
         ({"candidates": 0}, "`candidates`"),
         ({"oracle": {}}, "`oracle`"),
         ({"oracle": lambda texts: []}, "`oracle`"),
+        ({"oracle": lambda texts: None}, "`oracle` .=None. must be a function"),
+        ({"oracle": lambda texts: [1] * len(texts)}, "`oracle` .*must be one that answers with one of a, b, c, skip"),
+        ({"oracle": 3}, "`oracle` .=3. must be a function"),
     ],
 )
 def test_bad_parameters_are_refused(

@@ -100,3 +100,13 @@ def test_columns_of_text_are_shown_by_their_commonest_values(tmp_path: Path, wor
     text = shown("language", workspace)
     assert "en 3, ru 1" in text and "Latn 3, Cyrl 1" in text
     assert text == shown(scores.fingerprint, workspace)
+
+
+def test_figures_of_the_fit_are_shown_with_the_scores(tmp_path: Path, workspace: Workspace) -> None:
+    rows = make_prose(60, seed=1, topic="g") + make_prose(60, seed=2, topic="t")
+    labels = write_jsonl(tmp_path / "labels.jsonl", [row | {"label": "ab"[k // 60]} for k, row in enumerate(rows)])
+    pool = assay.read(labels, name="pool", workspace=workspace)
+    scores = assay.score(pool, assay.Classifier(labels=str(labels), positive="b"), workspace=workspace)
+    told = scores.manifest.summary
+    text = shown(scores.fingerprint, workspace)
+    assert f"held_out: {told['held_out']}" in text and f"auc: {told['auc']:.4g}" in text

@@ -85,6 +85,21 @@ def test_every_document_is_in_one_seed_only(base: Corpus, target: Corpus, worksp
     assert bounds[-1] == 1000
 
 
+def test_targets_without_text_or_name_are_refused(
+    make_corpus: Callable[..., Corpus], base: Corpus, target: Corpus, workspace: Workspace
+) -> None:
+    empty = make_corpus([{"text": ""}, {"text": ""}], "empty")
+    settings = {"base": base, "seeds": 2, "proxy": PROXY, "workspace": workspace}
+    for given in ({"empty": empty}, {"empty": empty, "target": target}, {"target": target, "zero": empty}):
+        with pytest.raises(InvalidParameterError, match=r"`target\['(empty|zero)'\]` .*must be documents with text"):
+            assay.verify_seeds({"one": base}, target=given, **settings)
+    for wrong in ({}, {1: target}):
+        with pytest.raises(InvalidParameterError, match="`target` .*must be corpora by name"):
+            assay.verify_seeds({"one": base}, target=wrong, **settings)
+    with pytest.raises(InvalidParameterError, match="`candidates` .*must be corpora by name"):
+        assay.verify_seeds({1: base}, target=target, **settings)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

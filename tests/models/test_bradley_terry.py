@@ -72,6 +72,10 @@ def test_agreement_is_the_share_of_decided_judgements_that_strengths_reproduce()
     found = fit_strengths(first, second, shares, 3)
     assert agreement(found, first, second, shares) == pytest.approx(2 / 3)
     assert agreement(found, first[3:], second[3:], shares[3:]) is None
+    # Of a circle all are equally strong, whichever of each pair is named first.
+    circle = np.array([0, 1, 2]), np.array([1, 2, 0])
+    for ahead in (0.0, 1.0):
+        assert agreement(fit_strengths(*circle, np.full(3, ahead), 3), *circle, np.full(3, ahead)) == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import shutil
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -135,6 +136,18 @@ def test_ultra_fineweb_learns_from_verified_seeds_alone(real: Path) -> None:
         "unverified": str(real / "candidates/*.jsonl"),
         "ultra-fineweb": [str(real / "candidates/manual.jsonl")],
     }
+
+
+def test_ultra_fineweb_takes_no_candidate_for_another_of_the_same_file_name(real: Path, tmp_path: Path) -> None:
+    for name in ("manual", "nonsense"):
+        (tmp_path / name).mkdir()
+        shutil.copy(real / f"candidates/{name}.jsonl", tmp_path / name / "data.jsonl")
+    content = _real("ultra_fineweb", real, "2k tokens")
+    for arm in ("ultra-fineweb", "unverified"):
+        content["arms"][arm]["score"]["classifier"]["positives"] = str(tmp_path / "*/data.jsonl")
+    learnt = RECIPES["ultra_fineweb"].learn(content, Workspace(real / ".assay"))
+    positives = learnt["arms"]["ultra-fineweb"]["score"]["classifier"]["positives"]
+    assert positives == [str(tmp_path / "manual/data.jsonl")]
 
 
 def test_metarater_learns_weights_that_an_arm_goes_by(real: Path) -> None:

@@ -110,6 +110,10 @@ def test_any_answer_is_read_or_is_told_to_be_unusable(text: str) -> None:
 def test_notes_and_domains_are_read_in_every_form() -> None:
     assert [read_note(v) for v in (4, 4.0, "4", " 4/5 ", "[1]Accuracy:4/5", "Accuracy: 4", None)] == [4] * 6 + [None]
     assert [read_domain(v) for v in ("C", "[C]", "[C]Law", "Domain:C", "law", None, "")] == ["law"] * 5 + [None, None]
+    # A name is not the letter that it begins with.
+    names = {"Domain:Medicine": "medicine", "Domain: C Law": "law", "domain names": "domain names"}
+    names |= {"Domain A": "Domain A"}
+    assert {given: read_domain(given) for given in names} == names
     for bad in (4.5, "4.5", 0, "many", True):
         with pytest.raises(Unusable):
             read_note(bad)

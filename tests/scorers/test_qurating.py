@@ -34,6 +34,10 @@ def pair(share: float | None, a: str = "good1 good2 bad3", b: str = "bad1 bad2 g
     return {"id": "x", "text": a, "text_b": b, "style": share, **more}
 
 
+def votes(a: float | None, b: float | None) -> dict[str, Any]:
+    return {k: v for k, v in pair(None).items() if k != "style"} | {"style_votes_a": a, "style_votes_b": b}
+
+
 def test_planted_quality_is_recovered_and_ratings_have_mean_0_and_deviation_1_over_the_pool() -> None:
     scorer, state = fitted(judgement_rows(1500))
     texts, shares = planted(300, seed=9)
@@ -70,6 +74,16 @@ def test_votes_are_shares_and_few_votes_are_not_learnt_from() -> None:
     np.testing.assert_array_equal(by_share[1]["weights"], by_vote[1]["weights"])
     votes[0] |= {"style_votes_a": 4, "style_votes_b": 6}
     assert counts(votes, min_votes=11)["too_few_votes"] == 1
+
+
+def test_a_batch_without_a_whole_pair_adds_nothing_but_its_count() -> None:
+    scorer = QuRating(judgements="pairs", criteria=["style"])
+    fields = [(name, pa.string()) for name in ("id", "text", "text_b")]
+    schema = pa.schema([*fields, ("style_votes_a", pa.int64()), ("style_votes_b", pa.int64())])
+    rows = [{"id": "x", "text": "a", "text_b": None, "style_votes_a": 3, "style_votes_b": 9}]
+    for number in (0, 1):
+        found = scorer.sketch_documents("judgements", pa.RecordBatch.from_pylist(rows[:number], schema=schema))
+        assert found["rows"].tolist() == [number, number] and found["shares"].shape == (0, 1)
 
 
 def test_nothing_is_lost_without_a_count() -> None:
@@ -114,12 +128,14 @@ def test_judgements_of_ids_give_the_ratings_that_those_of_texts_give(tmp_path: P
     [
         ([pair(1.5)], {}, "`style` .*from 0 to 1"),
         ([pair(float("nan"))], {}, "a number, or null"),
+        ([votes(None, 9), votes(-3, 9)], {}, r"`style_votes_a` \(=\[-3.0\]\) must be a number of votes"),
+        ([votes(3, float("inf"))], {}, r"`style_votes_b` \(=\[inf\]\) must be a number of votes"),
         ([pair(1.0)], {"criteria": ["taste"]}, "no column 'taste'"),
         ([pair(0.5)], {}, "no clear judgement by 'style'"),
         ([{"id": "x", "text": "a", "style": 1.0}], {}, "second text"),
         (judgement_rows(200, noise=0.5), {"min_accuracy": 0.9}, "held-out pairs as the judge did"),
     ],
-    ids=["range", "nan", "column", "unclear", "second", "floor"],
+    ids=["range", "nan", "negative", "infinite", "column", "unclear", "second", "floor"],
 )
 def test_what_cannot_be_learnt_from_is_refused(rows: list, parameters: dict, message: str) -> None:
     with pytest.raises(AssayError, match=message):

@@ -102,6 +102,8 @@ def label(
         check_integer(name, value, 1)
     check_integer("seed", seed, 0)
     check_choice("strategy", strategy, QUERIES)
+    is_oracle = oracle is None or callable(oracle) or isinstance(oracle, Mapping)
+    check(is_oracle, "oracle", oracle, "a function from texts to labels, or a mapping from id to label")
     space, folder, model = Workspace(workspace), Path(to), as_embedding(embedding)
     settings = {"pool": corpus.fingerprint, "classes": list(classes), "candidates": candidates, "seed": seed}
     _claim(folder, settings)
@@ -125,7 +127,7 @@ def label(
         found = desk.round(budget, batch)
         if found.to_answer is None or oracle is None:
             return found
-        _answer(found.to_answer, oracle)
+        _answer(found.to_answer, oracle, (*classes, SKIP))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +151,8 @@ class _Desk:
     def round(self, budget: int, batch: int) -> Labels:
         """Reads all answers, writes labels.jsonl, and asks again if that is due."""
         answers = self._answers()
-        probabilities, given, accuracy = self._learnt(answers.labels)
-        self._write(answers.labels, given, probabilities)
+        probabilities, given, confidence, accuracy = self._learnt(answers.labels)
+        self._write(answers.labels, given, confidence)
         waiting, number = answers.waiting, min(batch, budget - int(answers.is_asked.sum()))
         if waiting is None and number > 0 and not answers.is_asked.all():
             strategy = RANDOM if probabilities is None else self.strategy
@@ -192,26 +194,28 @@ class _Desk:
             id, given = row["id"], row["label"]
         except (ValueError, TypeError, KeyError):
             raise InputError(f"{where} must be JSON with `id` and `label`, as it was written.") from None
-        if id not in places:
+        if not isinstance(id, str) or id not in places:
             raise InputError(f"{where}: document {id!r} was not asked for. Take the line out.")
         if given is not None and given not in (*self.classes, SKIP):
             known = ", ".join((*self.classes, SKIP))
             raise InputError(f"{where}: `label` (={given!r}) must be one of {known}, or null as long as there is none.")
         return places[id], given
 
-    def _learnt(self, labels: np.ndarray) -> tuple[np.ndarray | None, np.ndarray, float | None]:
-        """Probabilities of all candidates [candidates, classes], pseudo-labels [candidates], held-out accuracy.
+    def _learnt(self, labels: np.ndarray) -> tuple[np.ndarray | None, np.ndarray, np.ndarray, float | None]:
+        """Probabilities of all candidates [candidates, classes], pseudo-labels [candidates], how sure the model was of
+        each [candidates], held-out accuracy.
 
-        None, none and None where fewer than two classes have been met.
+        None, none, 0 and None where fewer than two classes, or two different texts, have been met.
         """
-        nothing = np.full(len(labels), -1)
-        if len(np.unique(labels[labels >= 0])) < 2:
-            return None, nothing, None
+        nothing, unsure = np.full(len(labels), -1), np.zeros(len(labels))
+        if min(len(np.unique(x[labels >= 0])) for x in (labels, self.rows.keys)) < 2:
+            return None, nothing, unsure, None
         probabilities, accuracy = self._fitted(labels)
         if not self.pseudo:
-            return probabilities, nothing, accuracy
+            return probabilities, nothing, unsure, accuracy
         given = pseudo_labels(probabilities, labels, self.nearest)
-        return self._fitted(np.where(labels >= 0, labels, given))[0], given, accuracy
+        confidence = probabilities.max(axis=1)  # before the model has learnt from its own labels
+        return self._fitted(np.where(labels >= 0, labels, given))[0], given, confidence, accuracy
 
     def _fitted(self, labels: np.ndarray) -> tuple[np.ndarray, float]:
         members = np.flatnonzero(labels >= 0)
@@ -223,20 +227,20 @@ class _Desk:
             "accuracy"
         ]
 
-    def _write(self, labels: np.ndarray, given: np.ndarray, probabilities: np.ndarray | None) -> None:
+    def _write(self, labels: np.ndarray, given: np.ndarray, confidence: np.ndarray) -> None:
         """labels.jsonl: first what was answered, then what the model says."""
         lines = [
             self._line(k, label=self.classes[labels[k]], by="annotator") for k in np.flatnonzero(labels >= 0).tolist()
         ]
         for k in np.flatnonzero(given >= 0).tolist():
-            assert probabilities is not None
-            confidence = round(float(probabilities[k, given[k]]), 4)
-            lines.append(self._line(k, label=self.classes[given[k]], by="model", confidence=confidence))
+            sure = round(float(confidence[k]), 4)
+            lines.append(self._line(k, label=self.classes[given[k]], by="model", confidence=sure))
         with atomic_path(self.folder / LABELS) as path:
             path.write_text("".join(lines), encoding="utf-8")
 
     def _ask(self, chosen: np.ndarray, number: int) -> Path:
-        file = self.folder / f"ask-{number:03d}.jsonl"
+        while (file := self.folder / f"ask-{number:03d}.jsonl").exists():  # one before it was taken away
+            number += 1
         with atomic_path(file) as path:
             path.write_text("".join(self._line(k, label=None) for k in chosen.tolist()), encoding="utf-8")
         return file
@@ -284,8 +288,16 @@ def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _lines(file: Path) -> list[str]:
-    """The lines that say something; a text may hold characters that `splitlines` would break at."""
-    return [line for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
+    """The lines that say something; a text may hold characters that `splitlines` would break at.
+
+    Raises:
+        InputError: an editor stored it in another encoding than UTF-8.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")  # with a mark at the start, as some editors put there
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is no UTF-8 text (byte {error.start}). Store it in this encoding.") from None
+    return [line for line in text.split("\n") if line.strip()]
 
 
 def _drawn(corpus: Corpus, candidates: int, seed: int, workspace: Workspace) -> Corpus:
@@ -312,26 +324,24 @@ def _vectors(drawn: Corpus, embedding: Embedding, workspace: Workspace) -> np.nd
     return snapped(vectors.astype(np.float32))
 
 
-def _answer(file: Path, oracle: Oracle) -> None:
+def _answer(file: Path, oracle: Oracle, known: Sequence[str]) -> None:
     """Fills in the answers of an oracle.
 
     Raises:
-        InvalidParameterError: it does not know a document, or gives another number of labels.
+        InvalidParameterError: it does not know a document, gives another number of labels, or others than `known`.
     """
     rows = [json.loads(line) for line in _lines(file)]
     if isinstance(oracle, Mapping):
         missing = [row["id"] for row in rows if row["id"] not in oracle]
         check(not missing, "oracle", missing[:3], "a label for every document of the pool")
-        given = [oracle[row["id"]] for row in rows]
+        given: Sequence[str] = [oracle[row["id"]] for row in rows]
     else:
-        given = list(oracle([row["text"] for row in rows]))
-        check(
-            len(given) == len(rows),
-            "oracle",
-            len(given),
-            f"a function that gives a label for each of {len(rows)} texts",
-        )
-    check(None not in given, "oracle", None, f"one that answers; {SKIP!r} is the answer to what cannot be labelled")
+        given = oracle([row["text"] for row in rows])
+        is_list = hasattr(given, "__len__") and len(given) == len(rows)
+        check(is_list, "oracle", given, f"a function that gives a label for each of {len(rows)} texts")
+    strange = [answer for answer in given if answer not in known]
+    way_out = f"{SKIP!r} is the answer to what cannot be labelled."
+    check(not strange, "oracle", strange[:3], f"one that answers with one of {', '.join(known)}", way_out)
     lines = [json.dumps({**row, "label": answer}, ensure_ascii=False) for row, answer in zip(rows, given, strict=True)]
     with atomic_path(file) as path:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")

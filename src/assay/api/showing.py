@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import yaml
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -29,6 +30,7 @@ from assay.errors import ArtifactError
 from assay.scorers import Contamination
 
 _NUM_VALUES = 8
+_TOLD_ELSEWHERE = ("effective_sample_size", "lower_is_better")  # in the summary of scores
 _KINDS: dict[str, type[Artifact]] = {
     k.kind: k for k in (Comparison, Corpus, Embeddings, Export, Run, Scores, Selection, Tokens, Verification)
 }
@@ -93,7 +95,9 @@ def _folder(thing: str, path: Location, workspace: Workspace) -> Location:
 
 
 def describe(artifact: Artifact) -> RenderableType:
-    """An artifact with its facts and what its kind has to show: quantiles of scores, the funnel of a selection."""
+    """An artifact with its facts and what its kind has to show: quantiles of scores and figures of their fit, the
+    funnel of a selection.
+    """
     parts: list[RenderableType] = [_facts(artifact.manifest, artifact.folder, artifact.facts())]
     if isinstance(artifact, Comparison):
         parts = [table(artifact.content), Text(f"Report  {artifact.report}")]
@@ -101,8 +105,12 @@ def describe(artifact: Artifact) -> RenderableType:
         parts.append(verification_table(artifact.content))
     elif isinstance(artifact, Scores):
         parts += _distributions(artifact)
+        told = {k: v for k, v in artifact.manifest.summary.items() if k not in _TOLD_ELSEWHERE}
         if artifact.name == Contamination.name:
             parts += describe_contamination(artifact)
+        elif told:
+            options: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None}
+            parts.append(Text(yaml.safe_dump(_shortened(told), width=60, **options)))
     elif isinstance(artifact, Selection | Export):
         parts.append(_funnel(artifact.manifest.counts))
         if isinstance(artifact, Selection):
@@ -134,6 +142,16 @@ def _distributions(scores: Scores) -> list[RenderableType]:
     texts = {name: column for name, column in columns.items() if pa.types.is_string(column.type)}
     tables = [_quantiles(numbers)] if numbers else []
     return tables + ([_commonest(texts)] if texts else [])
+
+
+def _shortened(value: Any) -> Any:
+    """Figures of a fit: numbers to four digits, of long lists the first."""
+    if isinstance(value, dict):
+        return {key: _shortened(each) for key, each in value.items()}
+    if isinstance(value, list):
+        more = [f"and {len(value) - _NUM_VALUES:,} more"] if len(value) > _NUM_VALUES else []
+        return [_shortened(each) for each in value[:_NUM_VALUES]] + more
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def _is_number(kind: pa.DataType) -> bool:

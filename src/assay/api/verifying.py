@@ -77,7 +77,9 @@ def verify_seeds(
         InvalidParameterError: no candidates, or too little text in one of them, in base or in the target.
     """
     space, proxy = Workspace(workspace), proxy or NGram()
-    check(isinstance(candidates, Mapping) and len(candidates) > 0, "candidates", candidates, "corpora by name")
+    for name, given in (("candidates", candidates), ("target", target)):
+        is_named = not isinstance(given, Mapping) or (len(given) > 0 and all(isinstance(key, str) for key in given))
+        check(is_named and (name == "target" or isinstance(given, Mapping)), name, given, "corpora by name")
     check_integer("seeds", seeds, 2, 1000)
     rule = "a chance above 0 and below 0.5"
     check_number("max_false_accepts", max_false_accepts, rule, lambda x: 0 < x < 0.5)
@@ -199,6 +201,9 @@ def _prepare(
     made = partial(tokenize, vocab_size=proxy.vocab_size, trained_on=base, workspace=space)
     targets = {name: limit_holdout(corpus, space) for name, corpus in targets.items()}
     heldout = {name: (corpus, made(corpus)) for name, corpus in targets.items()}
+    for name, (corpus, tokens) in heldout.items():
+        num_tokens = tokens.manifest.summary["tokens"]
+        check(num_tokens > 0, f"target[{name!r}]", corpus, "documents with text to test on")
 
     def source(corpus: Corpus) -> _Source:
         overlap = score(corpus, Overlap(), target=targets, workspace=space)

@@ -19,6 +19,7 @@ from assay.errors import check
 PENALTY = 0.01  # times strength squared / 2: one thing against an equal one, 1 to 0, gets about +2.6 and -2.6
 _MAX_STEPS = 100
 _TOLERANCE = 1e-9  # of the gradient, in comparisons
+_EQUAL = 1e-6  # strengths that differ by less differ by rounding
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,14 @@ def fit_strengths(
 
 def agreement(strengths: Strengths, first: np.ndarray, second: np.ndarray, shares: np.ndarray) -> float | None:
     """Share of decided judgements whose preferred thing is the stronger one: what no rating of things can better by
-    much. None where all are ties.
+    much; strengths that are equal prefer nothing. None where all are ties.
     """
     decided = shares != 0.5
     if not decided.any():
         return None
     differences = strengths.values[second] - strengths.values[first]
-    return float(np.mean((differences[decided] > 0) == (shares[decided] > 0.5)))
+    ahead = np.where(shares > 0.5, differences, -differences)[decided]
+    return float(np.mean(ahead > _EQUAL))
 
 
 def _groups(first: np.ndarray, second: np.ndarray, num_things: int) -> np.ndarray:

@@ -309,7 +309,7 @@ def _pair_figures(differences: np.ndarray, shares: np.ndarray) -> Report:
     if not decided.any():
         return {"accuracy": None, "log_loss": None}
     return {
-        "accuracy": float(np.mean((differences[decided] > 0) == (shares[decided] > 0.5))),
+        "accuracy": float(np.mean((differences * (shares - 0.5) > 0)[decided])),  # equal ratings order no pair
         "log_loss": calibration.binary_log_loss(calibration.sigmoid(differences), shares),
     }
 

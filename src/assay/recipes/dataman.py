@@ -9,8 +9,8 @@ taken twice unless `max_repeats` says so.
 
 Cost: learning takes seconds to minutes; then about 60 MB/s and core for each criterion and domain.
 
-When not to use: where the rank correlations on held-out labels that the report shows are low; for a criterion that
-words do not show.
+When not to use: where the rank correlations on held-out labels that `assay show` tells of the scores are low; for a
+criterion that words do not show.
 """
 
 from typing import Any

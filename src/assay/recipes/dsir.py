@@ -9,8 +9,8 @@ package.
 
 Cost: two passes over the pool, about 170 MB/s and core each.
 
-When not to use: when the target is all the pool is about; when the effective sample size that the report shows is a
-handful of documents, take the smoothed form.
+When not to use: when the target is all the pool is about; when the effective sample size that `assay show` tells of
+the scores is a handful of documents, take the smoothed form.
 """
 
 from typing import Any

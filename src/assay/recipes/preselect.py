@@ -10,7 +10,8 @@ place of fastText. Take a tenth of the pool as budget, as the paper does.
 
 Cost: a minute for the ladder of models, once; then 60 MB/s and core.
 
-When not to use: where the reliability that the report shows is near 0: then the order of documents is noise.
+When not to use: where the reliability that `assay show` tells of the scores is near 0: then the order of documents is
+noise.
 """
 
 from typing import Any

@@ -14,6 +14,7 @@ When not to use: with candidates of a few thousand words, of which no gain can b
 """
 
 import glob
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,12 @@ def learn(content: Layout, workspace: Workspace) -> Layout:
     if not paths:
         raise InputError(f"No file matches {named}. Give --candidates a glob, each file of which is a set of seeds.")
     stage = prepare(Recipe.from_dict(content), workspace, arms=["random"])
-    corpora = {Path(path).name: read(path, workspace=workspace) for path in paths}
+    folder = os.path.commonpath([Path(path).parent for path in paths])
+    names = {path: os.path.relpath(path, folder) for path in paths}  # files of two folders may be called alike
+    corpora = {names[path]: read(path, workspace=workspace) for path in paths}
     found = verify_seeds(corpora, base=stage.bench.pool, target=stage.fit, workspace=workspace)
     note(found.headline)
-    accepted = [path for path in paths if Path(path).name in found.accepted]
+    accepted = [path for path in paths if names[path] in found.accepted]
     others = {name: arm for name, arm in content["arms"].items() if name != _VERIFIED}
     verified = {_VERIFIED: _arm(accepted)} if accepted else {}
     return {**content, "arms": {**others, **verified}}

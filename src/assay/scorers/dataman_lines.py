@@ -44,7 +44,8 @@ DOMAINS = (
 HIGHEST = 5
 MISSING_LINE, OUT_OF_RANGE, NO_NOTE, WRONG_LETTER = "missing_line", "note_out_of_range", "no_note", "wrong_letter"
 _NOTE = re.compile(r"^(?:\[(\d+)\])?\s*(?:([A-Za-z ]+?)\s*:)?\s*([+-]?\d+(?:\.\d+)?)\s*(?:/\s*5)?$")
-_DOMAIN = re.compile(r"^(?:Domain\s*:)?\s*(?:\[([A-Za-z])\]|([A-Za-z]))(?:\s*[A-Za-z -]{2,})?$")
+_ASKED = re.compile(r"^domain\s*:\s*", re.I)
+_LETTER = re.compile(r"^(?:\[([A-Za-z])\]|([A-Za-z])(?![A-Za-z]))[A-Za-z .-]*$")  # "A Medicine", not "Art"
 
 
 class Unusable(ValueError):
@@ -69,7 +70,8 @@ def read_note(value: object) -> int | None:
 
 
 def read_domain(value: object) -> str | None:
-    """A domain, from its letter ("A", "[A]", "Domain:A", "[A]Medicine") or its own name; None for null.
+    """A domain, from its letter ("A", "[A]", "Domain:A", "[A]Medicine"), after "Domain:" or as its own name; None for
+    null.
 
     Raises:
         Unusable: a letter that stands for none.
@@ -77,11 +79,13 @@ def read_domain(value: object) -> str | None:
     if value is None or not str(value).strip():
         return None
     text = str(value).strip()
-    match = _DOMAIN.match(text) if len(text) == 1 or text[:1] == "[" or text.lower().startswith("domain") else None
+    is_asked = _ASKED.match(text) is not None
+    rest = _ASKED.sub("", text)
+    match = _LETTER.match(rest) if is_asked or len(text) == 1 or text[:1] == "[" else None
     if match is None:
-        if text.lower().startswith("domain") and ":" in text:
+        if is_asked and rest.lower() not in DOMAINS:
             raise Unusable(WRONG_LETTER)
-        return text
+        return rest.lower() if is_asked else text
     place = ord((match[1] or match[2]).upper()) - ord("A")
     if place >= len(DOMAINS):
         raise Unusable(WRONG_LETTER)

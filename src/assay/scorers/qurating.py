@@ -132,7 +132,9 @@ class QuRating(Scorer):
                 f"{', '.join(batch.schema.names)}. Name what it has by `criteria`."
             )
         a, b = (_numbers(batch, name) for name in names)
-        check(not ((a < 0) | (b < 0)).any(), f"{criterion}_votes", min(a.min(), b.min()), "at least 0")
+        for name, votes in zip(names, (a, b), strict=True):
+            bad = (votes < 0) | np.isinf(votes)
+            check(not bad.any(), name, votes[bad][:1].tolist(), "a number of votes, at least 0")
         is_few = ~np.isnan(a + b) & (a + b < self.min_votes)
         with np.errstate(invalid="ignore", divide="ignore"):
             share = b / (a + b)
