@@ -213,6 +213,11 @@ def test_verify_seeds_prints_a_table_that_fits_and_what_is_accepted(tmp_path: Pa
     assert all(len(line) <= 80 for line in done.stdout.split("Result")[0].splitlines())
     twice = assay("verify-seeds", "good.jsonl", "good=more.jsonl", *options, cwd=tmp_path)
     assert twice.returncode == 1 and "Two candidates are called 'good'" in twice.stderr
+    for folder in ("date=2024", "pool/date=2024"):  # is no name, as Hive's folders are called so
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "good.jsonl").write_bytes((tmp_path / "good.jsonl").read_bytes())
+        twice = assay("verify-seeds", "good.jsonl", f"{folder}/good.jsonl", *options, cwd=tmp_path)
+        assert twice.returncode == 1 and "Two candidates are called 'good'" in twice.stderr
 
 
 def test_label_asks_reads_answers_and_asks_again(tmp_path: Path) -> None:

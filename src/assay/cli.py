@@ -281,7 +281,8 @@ def verify_seeds(
     named = {}
     for given in candidates:
         before, equals, after = given.partition("=")
-        name, files = (before, after) if equals else (Path(given).name.split(".")[0], given)
+        is_named = equals and "/" not in before and not Path(given).exists()
+        name, files = (before, after) if is_named else (Path(given).name.split(".")[0], given)
         if name in named:
             raise InvalidParameterError(f"Two candidates are called {name!r}. Name them: other={files}")
         named[name] = read(files, text=text, name=name, workspace=space)

@@ -73,6 +73,14 @@ def test_terms_are_scaled_in_the_expression(found: assay.Weights) -> None:
     np.testing.assert_allclose(np.array(factors) * [1, 3, 1], found.weights, rtol=0.1)
 
 
+def test_a_term_that_is_the_same_for_all_moves_nobody(folder: Path) -> None:
+    with_constant = assay.weigh(
+        Recipe.load(folder / "recipe.yaml"), ["a", "d", "c"], num_draws=16, workspace=Workspace(folder / "w")
+    )
+    assert with_constant.rule_weights[1] == 0
+    assert cosine(np.array(with_constant.weights)[[0, 2]], TRUTH[[0, 2]]) > 0.9
+
+
 def test_runs_are_found_again_and_the_outcome_is_the_same(folder: Path, found: assay.Weights) -> None:
     runs = sorted(path.name for path in (folder / "w").glob("run-*"))
     again = assay.weigh(Recipe.load(folder / "recipe.yaml"), ["a", "b", "c"], workspace=Workspace(folder / "w"))
@@ -106,7 +114,7 @@ def test_what_is_saved_can_be_read(found: assay.Weights, tmp_path: Path) -> None
         (["a", "a"], {}, "`terms` .*different"),
         ("ab", {}, "`terms` .*a list"),
         (["a", "b +"], {}, "cannot be read as an expression"),
-        (["a", "d"], {}, "Term 'd' is the same for all documents"),
+        (["d", "2 * d"], {}, r"Every term is the same for all documents: d, 2 \* d"),
         (["a", "nowhere"], {}, "nowhere"),
         (["a", "ln(d - 1)"], {}, r"Term 'ln\(d - 1\)' is infinite for a document"),
         (["a", "source"], {}, "`terms` .='source'. must be numbers, and is of type .*string"),

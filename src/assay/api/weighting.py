@@ -30,6 +30,7 @@ from assay.artifacts.workspace import Workspace
 from assay.corpus.engine import map_parts, map_step
 from assay.errors import InvalidParameterError, check, check_integer
 from assay.mixtures.weights import Fit, best_weights, draw_weights, linear_rule
+from assay.progress import note
 from assay.scorers import SCORERS
 from assay.selection.expressions import Expression
 from assay.selection.policies import Top
@@ -114,7 +115,7 @@ def weigh(
         num_draws: proxies to train. The first take equal weights and each term alone.
 
     Raises:
-        InvalidParameterError: fewer than two terms, one that does not vary over the pool, or bad parameters.
+        InvalidParameterError: fewer than two terms, none that varies over the pool, or bad parameters.
         BudgetError: the budget is larger than the sample of the pool.
     """
     check(isinstance(recipe, Recipe), "recipe", recipe, "a recipe", "Recipe.load(path) reads one.")
@@ -195,19 +196,22 @@ def _bits_per_byte(run: Run) -> float:
 
 
 def _spread(stage: Stage, terms: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each term over the pool [terms].
+    """Mean and deviation of each term over the pool [terms]; 1 for one that does not vary, which then moves nobody.
 
     Raises:
-        InvalidParameterError: a term does not vary.
+        InvalidParameterError: no term varies.
     """
     question = stage.task(_ALL, 0, whole_pool=True).question(stage.bench)
     parts = map_parts(partial(_moments, question, terms), range(stage.bench.pool.num_parts))
     counts, means, squares = reduce(_joined, parts)
     deviations = np.sqrt(squares / np.maximum(counts, 1))
-    for term, deviation, mean in zip(terms, deviations, means, strict=True):
-        if not deviation > 1e-12 * abs(mean):
-            raise InvalidParameterError(f"Term {term!r} is the same for all documents that have it. Leave it out.")
-    return means, deviations
+    varies = deviations > 1e-12 * np.abs(means)
+    constant = [term for term, moves in zip(terms, varies, strict=True) if not moves]
+    if len(constant) == len(terms):
+        raise InvalidParameterError(f"Every term is the same for all documents: {', '.join(terms)}. Give others.")
+    for term in constant:
+        note(f"{term} is the same for all documents that have it, so its weight moves nobody")
+    return means, np.where(varies, deviations, 1.0)
 
 
 Moments = tuple[np.ndarray, np.ndarray, np.ndarray]
