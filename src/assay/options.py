@@ -28,7 +28,7 @@ WorkspacePath = Annotated[
     str | None,
     typer.Option(
         "--workspace",
-        help="Where artifacts are kept, a folder or s3://... (default: .assay beside the recipe).",
+        help="Where artifacts are kept, a folder or s3://... (default: .assay beside the recipe file, else here).",
         show_default=False,
     ),
 ]
