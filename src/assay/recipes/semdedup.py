@@ -4,8 +4,8 @@ Paper: SemDeDup: Data-efficient learning at web-scale through semantic deduplica
 (arXiv:2303.09540).
 
 What differs: vectors are of hashed words by default, so that what is "the same" is sameness of subject and words;
-give a model by `--set "arms.semdedup.score.semdedup.clusters.clusters.embedding.model=/ITS/WHOLE/PATH"`. The threshold
-is a condition: a vector model of your own needs one of its own.
+a model of your own goes into both arms, as in `semdedup: {clusters: {clusters: {embedding: {model: FOLDER}}}}`, and
+needs a threshold of its own.
 
 Cost: vectors once (docs/embeddings.md), then seconds per 100,000 documents.
 
