@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from assay.api.recipe import Benchmarks, Calibration, OverlapGuard, Recipe, Target, Write
 from assay.errors import InvalidParameterError
-from assay.proxy.ngram import PROXIES
+from assay.proxy import PROXIES
 from assay.refiners import REFINERS
 from assay.scorers import SCORERS
 from assay.selection.policies import POLICIES

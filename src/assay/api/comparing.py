@@ -12,6 +12,7 @@ from assay.api.costing import steps_behind
 from assay.api.describing import core_seconds, describe_arm, overlapping_documents
 from assay.api.planning import Plan, Step
 from assay.api.recipe import BEST, RANDOM, Arm, Recipe, Write
+from assay.api.rungs import other_rungs, trust
 from assay.api.staging import Evidence, Stage, gather_evidence, plan_stage, prepare
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Corpus, Export, Selection
@@ -168,6 +169,7 @@ def _content(
     pool = stage.bench.pool
     heldout = {name: corpus for name, (corpus, _) in stage.bench.heldout.items()}
     tested = Counter(stage.bench.test.items["target"].to_pylist())
+    rungs = other_rungs(draft, recipe.proxy, arms, stage.bench.workspace)
     content = {
         "schema_version": 2,
         "fingerprint": draft.fingerprint,
@@ -196,7 +198,8 @@ def _content(
         },
         "heldout_documents": tested.total(),
         "proxy": {**recipe.proxy.parameters(), "rung": recipe.proxy.rung},
-        "agreement": _AGREEMENT,
+        "agreement": trust(recipe.proxy, rungs),
+        "rungs": rungs,
         "arms": arms,
         "random_curve": found["random_curve"],
         "pool_ends": evidence.pool_ends,
@@ -221,12 +224,6 @@ def _steps(stage: Stage, draft: Draft, selections: Mapping[str, Selection]) -> l
     behind = [*draft.inputs.values(), *(selection.fingerprint for selection in selections.values())]
     workspace = stage.bench.workspace
     return steps_behind(behind, workspace, workspace.found)
-
-
-_AGREEMENT = (
-    "Rung 0 of the proxy ladder, an n-gram model: it sees which words follow which, and nothing that needs more. No "
-    "neural proxy was trained on these arms, so how well the order of arms would hold for one is not known here."
-)
 
 
 def _plan_write(

@@ -33,8 +33,9 @@ from assay.artifacts.workspace import Workspace
 from assay.corpus.engine import map_parts
 from assay.errors import BudgetError, InvalidParameterError, check, check_integer
 from assay.kernels.ragged import take_runs
+from assay.models.ngram import Queries
 from assay.proxy.ngram import NGram
-from assay.proxy.stream import training_stream
+from assay.proxy.stream import document_bits, training_stream
 from assay.selection.budget import Budget
 from assay.selection.choose import REASONS, Rules, totals
 from assay.selection.policies import Policy, Quota, Uniform
@@ -184,19 +185,19 @@ class _Rounds:
         shares = {name: float(number) for name, number in zip(self.available, drawn, strict=True) if number > 0}
         return replace(self.question.rules, policy=replace(self.question.rules.policy, shares=shares))
 
-    def _queries(self) -> object:
+    def _queries(self) -> Queries:
         assert self.question.tokens is not None
         vocab_size = self.question.tokens.manifest.summary["vocab_size"]
         return self.proxy.queries(self.heldout.tokens, self.heldout.starts, vocab_size)
 
-    def _bits_per_byte(self, queries: object, rules: Rules, num_tokens: float) -> np.ndarray:
+    def _bits_per_byte(self, queries: Queries, rules: Rules, num_tokens: float) -> np.ndarray:
         """Of each group's held-out text, under a proxy trained on so many tokens [groups]; NaN where it has none."""
         assert self.question.tokens is not None
         question = replace(self.question, rules=rules, budget=Budget(num_tokens, "tokens"))
         selection = choose(question, _NAME, self.workspace)
         least = min(int(num_tokens), int(selection.manifest.summary["chosen"]))
         stream = training_stream(selection, self.question.tokens, least)
-        bits = self.proxy.bits(stream, queries, self.heldout.starts)  # type: ignore[arg-type]
+        bits = document_bits(self.proxy.log_probabilities(stream, queries), self.heldout.starts)
         size = len(self.available)
         num_bytes = np.bincount(self.heldout.groups, self.heldout.num_bytes, size)
         sums = np.bincount(self.heldout.groups, bits, size)

@@ -21,7 +21,7 @@ from assay.errors import (
     check_text,
     did_you_mean,
 )
-from assay.proxy.ngram import PROXIES, NGram
+from assay.proxy import PROXIES, NGram, Proxy
 from assay.refiners import REFINERS, Refiner
 from assay.scorers import EMBEDDING, PREFIXES, SCORERS, Heuristics, Method, Overlap
 from assay.selection.budget import Budget
@@ -238,7 +238,7 @@ class Recipe:
     arms: dict[str, Arm]
     seeds: int = 5
     pool_sample: float = 0.5
-    proxy: NGram = field(default_factory=NGram)
+    proxy: Proxy = field(default_factory=NGram)
     overlap: OverlapGuard = field(default_factory=OverlapGuard)
     write: Write | None = None
     benchmarks: Benchmarks | None = None

@@ -16,8 +16,8 @@ from assay.artifacts.manifest import atomic_path
 from assay.artifacts.workspace import Draft, Workspace
 from assay.errors import BudgetError, InvalidParameterError
 from assay.models.ngram import Queries
-from assay.proxy.ngram import NGram
-from assay.proxy.stream import training_stream
+from assay.proxy import GPT, Proxy
+from assay.proxy.stream import document_bits, training_stream
 from assay.selection.budget import Budget
 from assay.selection.choose import Rules
 
@@ -35,7 +35,7 @@ class Bench:
     pool: Corpus
     tokens: Tokens
     heldout: Mapping[str, tuple[Corpus, Tokens]]
-    proxy: NGram
+    proxy: Proxy
     workspace: Workspace
 
     @cached_property
@@ -63,17 +63,26 @@ class Bench:
                     "Change `holdout`, or give more documents."
                 )
         starts = np.concatenate(([0], np.cumsum(table["tokens"].to_numpy())))
-        vocab_size = self.tokens.manifest.summary["vocab_size"]
-        queries = self.proxy.queries(np.concatenate([tokens for tokens, _ in ids]), starts, vocab_size)
-        return Test(table, starts, queries)
+        tokens = np.concatenate([tokens for tokens, _ in ids])
+        is_neural = isinstance(self.proxy, GPT)
+        return Test(table, tokens, starts, None if is_neural else self.proxy.queries(tokens, starts, self.vocab_size))
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids that the tokenizer really has."""
+        return int(self.tokens.manifest.summary["vocab_size"])
 
 
 class Test(NamedTuple):
-    """Held-out documents: `id`, `target`, `bytes`, `tokens` [documents]; where each starts; and their tokens."""
+    """Held-out documents: `id`, `target`, `bytes`, `tokens` [documents]; all their tokens; where each starts.
+
+    queries: the same made ready for n-gram models.
+    """
 
     items: pa.Table
+    tokens: np.ndarray
     starts: np.ndarray
-    queries: Queries
+    queries: Queries | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from assay.models.ngram import Queries, score_once
+from assay.proxy.stream import document_bits
 
 WEIGHT = 0.5
 Documents = tuple[np.ndarray, np.ndarray]  # ids [tokens], and where each document starts [documents + 1]
@@ -43,7 +44,7 @@ def annealed_bits(
     bits = np.empty((len(tails), len(starts) - 1))
     for k, tail in enumerate(tails):
         mixed = np.logaddexp(np.log1p(-WEIGHT) + trained, np.log(WEIGHT) + _log_probabilities(tail, queries))
-        bits[k] = np.diff(np.concatenate(([0.0], np.cumsum(-mixed / np.log(2))))[starts])
+        bits[k] = document_bits(mixed, starts)
     return bits
 
 

@@ -39,18 +39,14 @@ class NGram:
         """
         return Queries.of(tokens, starts, vocab_size=vocab_size, order=self.order)
 
-    def bits(self, stream: Stream, queries: Queries, starts: np.ndarray) -> np.ndarray:
-        """Trains on `stream`; returns the loss of each held-out document [documents], bits, end marks left out.
+    def log_probabilities(self, stream: Stream, queries: Queries) -> np.ndarray:
+        """Trains on `stream`; returns the natural log of the probability of each held-out token [tokens].
 
         Args:
-            queries: the held-out documents. starts: where each starts among them [documents + 1].
+            queries: the held-out documents.
         """
-        losses = -score_once(queries, *stream[:2], has_end=stream.has_end) / np.log(2)
-        return np.diff(np.concatenate(([0.0], np.cumsum(losses)))[starts])
+        return score_once(queries, *stream[:2], has_end=stream.has_end)
 
     def parameters(self) -> dict[str, Any]:
         """Name and parameters, as they go into fingerprint and manifest."""
         return {"name": self.name, **asdict(self)}
-
-
-PROXIES: dict[str, type[NGram]] = {NGram.name: NGram}

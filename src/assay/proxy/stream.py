@@ -55,3 +55,12 @@ def training_stream(selection: Selection, tokens: Tokens, num_tokens: int) -> St
     has_end = np.ones(len(sizes), np.bool_)
     has_end[-1] = False  # whether or not it was cut, so that arms differ in nothing else
     return Stream(out, np.concatenate(([0], np.cumsum(sizes))), has_end)
+
+
+def document_bits(log_probabilities: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The loss of each document [documents], bits, from that of its tokens.
+
+    Args:
+        log_probabilities: natural logs [tokens]. starts: where each document starts among them [documents + 1].
+    """
+    return np.diff(np.concatenate(([0.0], np.cumsum(-log_probabilities / np.log(2))))[starts])

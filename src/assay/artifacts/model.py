@@ -1,0 +1,35 @@
+"""The noun of training: a language model with its tokenizer, in a folder that other software reads as well."""
+
+from typing import ClassVar
+
+from assay.artifacts.kinds import Artifact, human_count
+from assay.artifacts.storage import Location, within
+
+FILES = ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "config.json")
+CURVE = "curve.parquet"
+_FOLDER = "model"
+
+
+class Model(Artifact):
+    """A trained transformer; `path` is a folder in the layout of Hugging Face, for scorers, lm-eval and others."""
+
+    kind: ClassVar[str] = "model"
+
+    @property
+    def path(self) -> Location:
+        """The folder with weights, configuration and tokenizer; what `model:` of a scorer takes."""
+        return model_folder(self.folder)
+
+    def facts(self) -> dict[str, str]:
+        summary = self.manifest.summary
+        return {
+            "parameters": human_count(summary["parameters"]),
+            "trained on": f"{human_count(summary['tokens'])} tokens",
+            "training loss": f"{summary['loss']:.3f} nats per token at the end",
+            "path": str(self.path),
+        }
+
+
+def model_folder(folder: Location) -> Location:
+    """Where the artifact in a folder has its model."""
+    return within(folder, _FOLDER)

@@ -1,0 +1,41 @@
+"""Rung 1 of the evidence ladder: a small transformer trained on exactly an arm's tokens, minutes on a GPU.
+
+These are its parameters alone, which need no torch; `api.training` packs the tokens, `proxy.train` trains.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from assay.errors import check_choice, check_integer
+from assay.models.sizes import SIZES
+from assay.models.tokenizer import MAX_VOCAB
+from assay.models.torch_extra import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPT:
+    """A decoder (`models.gpt`) over the byte-level BPE that all arms share.
+
+    size: its parameters but for the embedding, one of `models.sizes.SIZES`; what it is trained with is in
+        settings.yaml beside this file.
+    vocab_size: ids of the tokenizer, which is trained once on a neutral sample of the pool.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+
+    name: ClassVar[str] = "gpt"
+    version: ClassVar[int] = 1
+    rung: ClassVar[int] = 1
+
+    size: str = "1M"
+    vocab_size: int = 8192
+
+    def __post_init__(self) -> None:
+        check_choice("size", self.size, SIZES)
+        check_integer("vocab_size", self.vocab_size, 257, MAX_VOCAB)
+        require("Proxy `gpt`")
+
+    def parameters(self) -> dict[str, Any]:
+        """Name and parameters, as they go into fingerprint and manifest."""
+        return {"name": self.name, **asdict(self)}
