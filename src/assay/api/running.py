@@ -17,7 +17,7 @@ from assay.artifacts.workspace import Draft, Workspace
 from assay.errors import BudgetError, InvalidParameterError
 from assay.models.ngram import Queries
 from assay.proxy import GPT, Proxy
-from assay.proxy.stream import document_bits, training_stream
+from assay.proxy.stream import training_stream
 from assay.selection.budget import Budget
 from assay.selection.choose import Rules
 
