@@ -64,8 +64,9 @@ class Bench:
                 )
         starts = np.concatenate(([0], np.cumsum(table["tokens"].to_numpy())))
         tokens = np.concatenate([tokens for tokens, _ in ids])
-        is_neural = isinstance(self.proxy, GPT)
-        return Test(table, tokens, starts, None if is_neural else self.proxy.queries(tokens, starts, self.vocab_size))
+        proxy = self.proxy
+        queries = proxy.queries(tokens, starts, self.vocab_size) if isinstance(proxy, NGram) else None
+        return Test(table, tokens, starts, queries)
 
     @property
     def vocab_size(self) -> int:
@@ -144,7 +145,7 @@ def run(bench: Bench, task: Task) -> Run:
         selection = task.selection(bench)
         draft.start()
         stream = training_stream(selection, bench.tokens, task.num_tokens)
-        bits = bench.proxy.bits(stream, bench.test.queries, bench.test.starts)
+        bits = document_bits(_log_probabilities(bench, task, stream, draft.folder), bench.test.starts)
         items = bench.test.items.append_column("bits", pa.array(bits))
         with atomic_path(draft.folder / _ITEMS) as path:
             pq.write_table(items, path, compression="zstd", write_page_checksum=True)
@@ -159,3 +160,12 @@ def run(bench: Bench, task: Task) -> Run:
             },
         )
     return Run(draft.folder, manifest)
+
+
+def _log_probabilities(bench: Bench, task: Task, stream: Stream, folder: Location) -> np.ndarray:
+    """Natural logs of the held-out tokens' probabilities [tokens] under a proxy trained on `stream`."""
+    if isinstance(bench.proxy, NGram):
+        assert bench.test.queries is not None
+        return bench.proxy.log_probabilities(stream, bench.test.queries)
+    model = train_gpt(bench.proxy, stream, bench.vocab_size, seed=task.rules.seed, folder=scratch_for(folder))
+    return neural_log_probabilities(model, bench.test.tokens, bench.test.starts)
