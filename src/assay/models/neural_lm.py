@@ -1,0 +1,273 @@
+"""Neural language models from a folder: our checkpoints, and any causal model of transformers. Nothing is downloaded.
+
+Throughput: documents are sorted by length and judged in batches of about equally many tokens, whose rows differ little
+in length, so that next to nothing is padding. Only hidden states of tokens that are asked for meet the matrix of the
+vocabulary, a block at a time, so that the logits of a batch are never in memory together.
+
+Long documents are read in overlapping windows of the model's context, but 4,096 tokens at most (`models.lm.windows`).
+
+Numbers: bfloat16 on a GPU, float32 elsewhere, unless told otherwise. What else is in the batch changes a token's log
+probability in float32 by about 1e-6, in bfloat16 by about 1e-2; see docs/language-models.md for what is done about it.
+
+Where it runs: ASSAY_DEVICE is auto (default: a GPU if there is one), cpu, cuda, cuda:1 or mps.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch.nn.functional import cross_entropy
+
+from assay.errors import AssayError, InvalidParameterError, MissingExtraError, check
+from assay.models import gpt, torch_extra
+from assay.models.lm import Windows, check_ids, windows
+from assay.models.tokenizer import BPE
+
+MAX_CONTEXT = 4096  # of models that could read more: attention over more costs more than it tells
+_BATCH_TOKENS = {"cpu": 1 << 12, "cuda": 1 << 16}
+_LOGITS = {"cpu": 1 << 21, "cuda": 1 << 28}  # numbers in the logits of a block
+_LEAST_FILLED = 0.9  # a batch's shortest row, as a share of its longest
+_SHORT = 16  # rows that differ by less are of one batch all the same
+_MAX_LOADED = 2
+_TOKENIZERS = {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tokenizer_config.json"}
+_loading = threading.Lock()  # parts are scored side by side: only the first may load
+_busy = threading.Lock()  # torch has threads of its own, and a second batch would only take memory
+
+
+class Network(NamedTuple):
+    """A model in two halves: `body` gives states [rows, length, width] of ids [rows, length], `head` logits of states.
+
+    The head is applied to states in any number and order.
+    """
+
+    body: Callable[[torch.Tensor], torch.Tensor]
+    head: Callable[[torch.Tensor], torch.Tensor]
+
+
+class NeuralLM:
+    """A model ready to work; see `assay.models.lm.LM`.
+
+    name: what errors call it. tokenize: as `LM.encode`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: Network,
+        tokenize: Callable[[pa.Array], tuple[np.ndarray, np.ndarray]],
+        *,
+        vocab_size: int,
+        context: int,
+        end_id: int,
+        device: torch.device,
+    ):
+        self.name, self._network, self.encode = name, network, tokenize
+        self.vocab_size, self.context, self.end_id, self.device = vocab_size, context, end_id, device
+
+    def log_probabilities(self, ids: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """Natural logarithm of each token's probability given those before it in its document [tokens] float32.
+
+        Raises:
+            InvalidParameterError: an id that the model does not have, or a probability that is no number.
+        """
+        check_ids(ids, self.vocab_size)
+        cut = windows(starts, self.context)
+        result = np.empty(len(ids), np.float32)
+        with _busy, torch.inference_mode():
+            for rows in batches(cut.length, _BATCH_TOKENS.get(self.device.type, 1 << 12)):
+                places, losses = self._losses(ids, cut, rows)
+                result[places] = -losses
+        if not np.isfinite(result).all():
+            raise InvalidParameterError(
+                f"The language model in {self.name} gives log probabilities that are NaN or infinite. Its files are "
+                f"damaged, or it does not work on this device: take another copy, or {torch_extra.DEVICE}=cpu."
+            )
+        return result
+
+    def _losses(self, ids: np.ndarray, cut: Windows, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which tokens the windows predict [tokens], and the losses of these in nats [tokens] float32."""
+        place = np.arange(int(cut.length[rows].max()))[None, :]
+        length, first = cut.length[rows, None], cut.first[rows, None]
+        targets = first + place
+        read = np.clip(targets - 1, 0, len(ids) - 1)  # behind a row's end stands anything: nothing before it looks
+        inputs = ids[read].astype(np.int64)
+        inputs[cut.starts_document[rows], 0] = self.end_id
+        asked = (place >= cut.skipped[rows, None]) & (place < length)
+        states = self._network.body(torch.from_numpy(inputs).to(self.device)).flatten(0, 1)
+        wanted = torch.from_numpy(np.flatnonzero(asked)).to(self.device)
+        places = targets[asked]
+        answers = torch.from_numpy(ids[places].astype(np.int64)).to(self.device)
+        block = max(1, _LOGITS.get(self.device.type, 1 << 21) // self.vocab_size)
+        losses = [
+            cross_entropy(self._network.head(states[some]).float(), answer, reduction="none")
+            for some, answer in zip(wanted.split(block), answers.split(block), strict=True)
+        ]
+        return places, torch.cat(losses).cpu().numpy()
+
+
+def batches(lengths: np.ndarray, num_tokens: int) -> Iterator[np.ndarray]:
+    """Rows in batches, longest first: about `num_tokens` each with padding, of lengths that differ by a tenth at most.
+
+    Args:
+        lengths: of the rows [rows].
+    """
+    order = np.argsort(-lengths, kind="stable")
+    first = 0
+    while first < len(order):
+        longest = int(lengths[order[first]])
+        most = first + max(1, num_tokens // longest)
+        least = min(_LEAST_FILLED * longest, longest - _SHORT)
+        last = min(most, int(np.searchsorted(-lengths[order], -least, side="right")))
+        yield order[first:last]
+        first = last
+
+
+def load_lm(path: str | Path, *, device: torch.device | None = None, dtype: torch.dtype | None = None) -> NeuralLM:
+    """The model in a folder, kept in memory for the next time while its files stay as they are.
+
+    Args:
+        path: a folder with a checkpoint of ours, or of a causal language model of transformers and its tokenizer.
+        device: where it runs; None = as ASSAY_DEVICE says. dtype: of weights and products; None = bfloat16 on a GPU,
+            else float32.
+
+    Raises:
+        InvalidParameterError: no such folder, no model or tokenizer in it, one that cannot be loaded, or a tokenizer
+            with more ids than the model has.
+        MissingExtraError: transformers is not installed.
+    """
+    folder = Path(path).expanduser()
+    way_out = "Models are not downloaded: put the model's files into a folder and give its path."
+    check(folder.is_dir(), "model", str(path), "a folder that is there", way_out)
+    files = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.iterdir()))
+    place = torch_extra.device() if device is None else device
+    numbers = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
+    with _loading:
+        return _loaded(folder, files, place, numbers)
+
+
+@lru_cache(_MAX_LOADED)
+def _loaded(folder: Path, files: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> NeuralLM:
+    names = {name for name, *_ in files}
+    if "config.json" not in names:
+        raise InvalidParameterError(
+            f"`model` (={folder}) must be a folder with a language model: config.json, weights and a tokenizer. It has "
+            f"no config.json, but {', '.join(sorted(names)[:8]) or 'no files'}."
+        )
+    if not names & _TOKENIZERS:
+        raise InvalidParameterError(
+            f"`model` (={folder}) must hold the model's tokenizer, as tokenizer.json; it has "
+            f"{', '.join(sorted(names)[:8])}. Put it there, from where the model comes from."
+        )
+    load = _ours if gpt.is_ours(folder) else _of_transformers
+    return load(folder, device, dtype)
+
+
+def _ours(folder: Path, device: torch.device, dtype: torch.dtype) -> NeuralLM:
+    model = gpt.load(folder, device, dtype).eval()
+    model.precision = dtype
+    bpe = BPE.load(folder / "tokenizer.json")
+    _check_vocabulary(folder, bpe.vocab_size + 1, model.config.vocab_size)
+    return NeuralLM(
+        str(folder),
+        Network(model.hidden, model.logits),
+        bpe.encode,
+        vocab_size=model.config.vocab_size,
+        context=model.config.context,
+        end_id=model.config.end_id,
+        device=device,
+    )
+
+
+def _of_transformers(folder: Path, device: torch.device, dtype: torch.dtype) -> NeuralLM:
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+    try:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ImportError as error:
+        raise MissingExtraError(
+            f"The language model in {folder} needs {error.name}, which is not installed. Run: "
+            "pip install 'assay[neural]'"
+        ) from error
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # tokenizers have errors of their own, which share no other class
+        raise InvalidParameterError(f"The tokenizer in {folder} cannot be loaded: {error}") from error
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        model = model.to(device=device, dtype=dtype).eval()
+    except (AssayError, MemoryError):
+        raise
+    except Exception as error:  # as above
+        raise InvalidParameterError(f"The language model in {folder} cannot be loaded: {error}") from error
+    if report["missing_keys"] or report["mismatched_keys"]:  # which transformers would fill with random numbers
+        missing = ", ".join(map(str, [*report["missing_keys"], *report["mismatched_keys"]][:3]))
+        raise InvalidParameterError(f"The language model in {folder} lacks weights: {missing}. Take another copy.")
+    vocab_size = model.get_output_embeddings().weight.shape[0]
+    _check_vocabulary(folder, len(tokenizer), vocab_size)
+    end_id = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    if end_id is None:
+        raise InvalidParameterError(
+            f"The tokenizer in {folder} has neither bos_token nor eos_token; the first token of a document is predicted "
+            "from one of these. Name one in its tokenizer_config.json."
+        )
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or MAX_CONTEXT
+    return NeuralLM(
+        str(folder),
+        _network(model, vocab_size),
+        _Tokenize(tokenizer),
+        vocab_size=vocab_size,
+        context=min(context, MAX_CONTEXT),
+        end_id=end_id,
+        device=device,
+    )
+
+
+def _check_vocabulary(folder: Path, num_ids: int, vocab_size: int) -> None:
+    if num_ids > vocab_size:
+        raise InvalidParameterError(
+            f"The tokenizer in {folder} has {num_ids} ids, its model {vocab_size}: they do not belong together. Take "
+            "the tokenizer that the model was trained with."
+        )
+
+
+def _network(model: Any, vocab_size: int) -> Network:
+    """The halves of a model where its logits are the output matrix times the last states; else all in the body.
+
+    Some models scale or clip their logits, which shows on a few tokens.
+    """
+
+    def whole(inputs: torch.Tensor) -> torch.Tensor:
+        return model(input_ids=inputs, use_cache=False).logits
+
+    def body(inputs: torch.Tensor) -> torch.Tensor:
+        return model.base_model(input_ids=inputs, use_cache=False).last_hidden_state
+
+    head = model.get_output_embeddings()
+    probe = torch.arange(min(8, vocab_size), device=model.device)[None]
+    with torch.inference_mode():
+        expected = whole(probe)
+        try:
+            is_product = torch.equal(head(body(probe)), expected)
+        except (AttributeError, TypeError, RuntimeError):
+            is_product = False
+    return Network(body, head) if is_product else Network(whole, torch.nn.Identity())
+
+
+class _Tokenize:
+    """A tokenizer of transformers as `LM.encode`; what looks like a special token in a text is taken as text."""
+
+    def __init__(self, tokenizer: Any):
+        self._tokenizer = tokenizer
+
+    def __call__(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+        given = [text or "" for text in texts.to_pylist()]
+        options = {"add_special_tokens": False, "return_attention_mask": False, "split_special_tokens": True}
+        found = self._tokenizer(given, **options, verbose=False)["input_ids"] if given else []
+        starts = np.cumsum([0, *map(len, found)])
+        return np.concatenate([np.array(some, np.int32) for some in found] or [np.empty(0, np.int32)]), starts
