@@ -11,17 +11,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assay.api.selecting import Question, choose, selection_draft
+from assay.api.tokenizing import tokenizer_of
+from assay.api.training import network_log_probabilities, one_thread, train_network
 from assay.artifacts.kinds import Corpus, Run, Scores, Selection, Tokens
 from assay.artifacts.manifest import atomic_path
+from assay.artifacts.storage import Location, clear_scratch, scratch_for
 from assay.artifacts.workspace import Draft, Workspace
 from assay.errors import BudgetError, InvalidParameterError
 from assay.models.ngram import Queries
-from assay.proxy import GPT, Proxy
-from assay.proxy.stream import training_stream
+from assay.models.tokenizer import BPE
+from assay.models.torch_extra import require
+from assay.proxy import NGram, Proxy
+from assay.proxy.stream import Stream, document_bits, training_stream
 from assay.selection.budget import Budget
 from assay.selection.choose import Rules
 
 _ITEMS = "part-00000.parquet"
+_TRAINING = "training"  # where a network's training is kept until it is done
 _ITEM_SCHEMA = pa.schema([("id", pa.string()), ("target", pa.string()), ("bytes", pa.int64())])
 
 
@@ -67,6 +73,11 @@ class Bench:
         proxy = self.proxy
         queries = proxy.queries(tokens, starts, self.vocab_size) if isinstance(proxy, NGram) else None
         return Test(table, tokens, starts, queries)
+
+    @cached_property
+    def bpe(self) -> BPE:
+        """The tokenizer."""
+        return tokenizer_of(self.tokens, self.workspace)
 
     @property
     def vocab_size(self) -> int:
@@ -167,5 +178,10 @@ def _log_probabilities(bench: Bench, task: Task, stream: Stream, folder: Locatio
     if isinstance(bench.proxy, NGram):
         assert bench.test.queries is not None
         return bench.proxy.log_probabilities(stream, bench.test.queries)
-    model = train_gpt(bench.proxy, stream, bench.vocab_size, seed=task.rules.seed, folder=scratch_for(folder))
-    return neural_log_probabilities(model, bench.test.tokens, bench.test.starts)
+    require("Proxy `gpt`")
+    with one_thread():
+        kept = scratch_for(folder) / _TRAINING
+        network, _ = train_network(bench.proxy, stream, bench.vocab_size, seed=task.rules.seed, folder=kept)
+        found = network_log_probabilities(network, bench.bpe, bench.test.tokens, bench.test.starts)
+    clear_scratch(folder, _TRAINING)
+    return found

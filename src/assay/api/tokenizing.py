@@ -71,6 +71,15 @@ def tokenize(
     return Tokens(draft.folder, manifest)
 
 
+def tokenizer_of(tokens: Tokens, workspace: Workspace) -> BPE:
+    """The tokenizer that made some tokens.
+
+    Raises:
+        ArtifactError: it is gone from the workspace.
+    """
+    return BPE.load(workspace.find(tokens.manifest.inputs["tokenizer"]) / _TOKENIZER)
+
+
 def _tokenizer(corpus: Corpus, vocab_size: int, workspace: Workspace) -> tuple[Location, str]:
     parameters = {"vocab_size": vocab_size, "sample_bytes": SAMPLE_BYTES}
     draft = workspace.open_draft("tokenizer", f"bpe{vocab_size}", VERSION, parameters, {"corpus": corpus.fingerprint})

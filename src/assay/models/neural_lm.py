@@ -169,18 +169,23 @@ def _loaded(folder: Path, files: tuple[Any, ...], device: torch.device, dtype: t
 
 
 def _ours(folder: Path, device: torch.device, dtype: torch.dtype) -> NeuralLM:
-    model = gpt.load(folder, device, dtype).eval()
+    model = gpt.load(folder, device, dtype)
     model.precision = dtype
     bpe = BPE.load(folder / "tokenizer.json")
     _check_vocabulary(folder, bpe.vocab_size + 1, model.config.vocab_size)
+    return of_network(model, bpe, str(folder))
+
+
+def of_network(model: gpt.GPT, bpe: BPE, name: str = "memory") -> NeuralLM:
+    """A network of ours that is in memory, where it is."""
     return NeuralLM(
-        str(folder),
-        Network(model.hidden, model.logits),
+        name,
+        Network(model.eval().hidden, model.logits),
         bpe.encode,
         vocab_size=model.config.vocab_size,
         context=model.config.context,
         end_id=model.config.end_id,
-        device=device,
+        device=model.embedding.weight.device,
     )
 
 

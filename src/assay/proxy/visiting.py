@@ -134,7 +134,7 @@ class Visiting:
         num = len(of.sequences.inputs)
         told = Epoch(phase, self._epoch, num, visited, of.num_visits, self._seed, self._losses[phase], of.values)
         order, weights = self._hooks.epoch(told)
-        is_right = len(order) == len(weights) > 0 and 0 <= order.min() and order.max() < num
+        is_right = len(order) == len(weights) > 0 and order.min() >= 0 and order.max() < num
         assert is_right and np.isfinite(weights).all(), "a rule gave an epoch that is none"
         self._order, self._weights, self._position = order.astype(np.int64), weights.astype(np.float32), 0
 
@@ -187,8 +187,9 @@ class _Mixture:
         while counts.sum() > num:  # rounding of what was owed can exceed a batch by one
             counts[np.argmax(np.where(counts > 0, counts - self._owed, -np.inf))] -= 1
         self._owed -= counts
-        return np.concatenate([self._next(phase, source, int(counts[source]), sources, visits) for source in
-                               np.flatnonzero(counts)])
+        return np.concatenate(
+            [self._next(phase, source, int(counts[source]), sources, visits) for source in np.flatnonzero(counts)]
+        )
 
     def _next(self, phase: int, source: int, num: int, sources: np.ndarray, visits: np.ndarray) -> np.ndarray:
         members = np.flatnonzero(sources == source)
