@@ -276,12 +276,7 @@ class _Training:
 
     def _on_device(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs, targets and pieces of a batch [B, L] int64."""
-        inputs, targets, pieces, *_ = self.phases[batch.phase].sequences
-        inputs, targets, pieces = (
-            torch.from_numpy(column[batch.rows].astype(np.int64)).to(self.device)
-            for column in (inputs, targets, pieces)
-        )
-        return inputs, targets, pieces
+        return _columns(self.phases[batch.phase].sequences, batch.rows, self.device)
 
     def _flush(self) -> None:
         """Takes the losses of the last steps from the device.
