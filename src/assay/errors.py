@@ -9,6 +9,7 @@
     ├── ArtifactError (RuntimeError)                    half-written or foreign folder, disk full, not writable
     ├── ClusterError (RuntimeError)                     a cluster that cannot be reached, or cannot do a part
     ├── StorageError (RuntimeError)                     an object store that refuses or cannot be reached
+    ├── StoppedError (RuntimeError)                     training that met a limit of time or memory
     └── MissingExtraError (ImportError)                 an optional dependency, with the pip line
 
 A message names the thing, the rule, the value and the way out: "`num_buckets` (=0) must be an integer ≥ 1."
@@ -60,6 +61,10 @@ class StorageError(AssayError, RuntimeError):
 
     No OSError: where those are taken for damaged files, a connection that breaks must not be.
     """
+
+
+class StoppedError(AssayError, RuntimeError):
+    """Training that met its limit of time or memory; the same call goes on from there."""
 
 
 class MissingExtraError(AssayError, ImportError):

@@ -34,6 +34,7 @@ class _Step:
     what: str
     total: float
     unit: str
+    detail: str = ""
     done: float = 0.0
     failed: int = 0
     started: float = field(default_factory=time.perf_counter)
@@ -114,6 +115,7 @@ class _Board:
                 "rate": step.rate(),
                 "seconds_left": step.seconds_left(),
             }
+            record |= {"detail": step.detail} if step.detail else {}
         sys.stderr.write(json.dumps(record | more) + "\n")  # ASCII: nothing in it commands a terminal
         sys.stderr.flush()
 
@@ -135,17 +137,20 @@ def set_mode(mode: str) -> None:
 
 
 @contextmanager
-def step(what: str, total: float, unit: str = "bytes") -> Iterator[Callable[[float], None]]:
+def step(what: str, total: float, unit: str = "bytes") -> Iterator[Callable[..., None]]:
     """Shows one step of work and yields `advance(amount)`, counted in `unit` (bytes are shown as MB).
+
+    `advance(amount, "loss 3.21")` shows a word on how it goes beside it.
 
     When a step that is not part of another ends well, one line stays: what, how much, how long, how fast.
     """
     if not _board.is_heard():
-        yield lambda amount: None
+        yield lambda amount, detail="": None
         return
     this = _Step(what, total, unit)
 
-    def advance(amount: float) -> None:
+    def advance(amount: float, detail: str = "") -> None:
+        this.detail = detail
         this.done = min(this.done + amount, total)
         if time.monotonic() - this.told >= _EVENT_SECONDS:
             _board.tell("progress", this)
@@ -254,7 +259,7 @@ def _bars() -> RenderableType:
     for this in _board.steps:
         rate, left = this.rate(), this.seconds_left()
         grid.add_row(
-            Text(f"  {this.what}"),
+            Text(f"  {this.what}  {this.detail}"),
             ProgressBar(total=max(this.total, 1), completed=this.done, width=20),
             f"{100 * this.done / max(this.total, 1):.0f} %",
             Text("" if rate is None else f"{_amount(rate, this.unit)}/s", style="cyan"),
@@ -281,7 +286,8 @@ def _overall() -> Text:
 def _sentence(this: _Step) -> str:
     rate = this.rate() if this.seconds() > 0.05 else None
     speed = "" if rate is None else f", {_amount(rate, this.unit)}/s"
-    return f"{_amount(this.total, this.unit)} in {_clock(this.seconds())}{speed}{_set_aside(this.failed)}"
+    detail = f", {this.detail}" if this.detail else ""
+    return f"{_amount(this.total, this.unit)} in {_clock(this.seconds())}{speed}{detail}{_set_aside(this.failed)}"
 
 
 def _set_aside(number: int, separator: str = ", ") -> str:

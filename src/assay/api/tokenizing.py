@@ -13,6 +13,7 @@ from assay.api.selecting import id_hashes
 from assay.artifacts.cost import count_core
 from assay.artifacts.kinds import Corpus, Tokens, check_corpus
 from assay.artifacts.manifest import MANIFEST
+from assay.artifacts.model import Model, model_folder
 from assay.artifacts.storage import Location
 from assay.artifacts.workspace import Draft, Workspace
 from assay.corpus.engine import map_parts
@@ -31,7 +32,7 @@ def tokenize(
     corpus: Corpus,
     *,
     vocab_size: int = 8192,
-    trained_on: Corpus | None = None,
+    trained_on: Corpus | Model | None = None,
     workspace: Workspace | str | Location | None = None,
 ) -> Tokens:
     """Token ids of every document, under a byte-level BPE trained on a neutral sample.
@@ -40,15 +41,18 @@ def tokenize(
 
     Args:
         vocab_size: ids of the tokenizer, 257 to 65,534.
-        trained_on: the corpus to sample from; default `corpus` itself.
+        trained_on: the corpus to sample from; default `corpus` itself. Of a trained model, its own tokenizer is taken,
+            whatever `vocab_size` says.
 
     Raises:
         InvalidParameterError: vocab_size out of range.
     """
     check_corpus(corpus)
     space = Workspace(workspace)
-    source = trained_on or corpus
-    folder, mark = _tokenizer(source, vocab_size, space)
+    if isinstance(trained_on, Model):
+        folder, mark = model_folder(trained_on.folder), trained_on.fingerprint
+    else:
+        folder, mark = _tokenizer(trained_on or corpus, vocab_size, space)
     inputs = {"corpus": corpus.fingerprint, "tokenizer": mark}
     draft = space.open_draft("tokens", corpus.name, VERSION, {}, inputs)
     manifest = draft.finished()
@@ -77,7 +81,9 @@ def tokenizer_of(tokens: Tokens, workspace: Workspace) -> BPE:
     Raises:
         ArtifactError: it is gone from the workspace.
     """
-    return BPE.load(workspace.find(tokens.manifest.inputs["tokenizer"]) / _TOKENIZER)
+    folder = workspace.find(tokens.manifest.inputs["tokenizer"])
+    is_model = folder.name.startswith(Model.kind)
+    return BPE.load((model_folder(folder) if is_model else folder) / _TOKENIZER)
 
 
 def _tokenizer(corpus: Corpus, vocab_size: int, workspace: Workspace) -> tuple[Location, str]:

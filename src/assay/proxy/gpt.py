@@ -3,22 +3,24 @@
 These are its parameters alone, which need no torch; `api.training` packs the tokens, `proxy.train` trains.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-from assay.errors import check_choice, check_integer
+from assay.errors import check, check_choice, check_integer
 from assay.models.sizes import SIZES
 from assay.models.tokenizer import MAX_VOCAB
 from assay.models.torch_extra import require
+from assay.proxy.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class GPT:
     """A decoder (`models.gpt`) over the byte-level BPE that all arms share.
 
-    size: its parameters but for the embedding, one of `models.sizes.SIZES`; what it is trained with is in
-        settings.yaml beside this file.
+    size: its parameters but for the embedding, one of `models.sizes.SIZES`.
     vocab_size: ids of the tokenizer, which is trained once on a neutral sample of the pool.
+    settings: what to change of how this size is trained, such as {"learning_rate": 0.01}; see `Settings`.
 
     Raises:
         MissingExtraError: torch is not installed.
@@ -30,12 +32,20 @@ class GPT:
 
     size: str = "1M"
     vocab_size: int = 8192
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_choice("size", self.size, SIZES)
         check_integer("vocab_size", self.vocab_size, 257, MAX_VOCAB)
+        check(isinstance(self.settings, Mapping), "settings", self.settings, "settings by name")
+        _ = self.all_settings
         require("Proxy `gpt`")
 
+    @property
+    def all_settings(self) -> Settings:
+        """How it is trained."""
+        return Settings.of(self.size, **self.settings)
+
     def parameters(self) -> dict[str, Any]:
-        """Name and parameters, as they go into fingerprint and manifest."""
-        return {"name": self.name, **asdict(self)}
+        """Name and parameters, as they go into fingerprint and manifest; with all settings, changed or not."""
+        return {"name": self.name, **asdict(self), "settings": self.all_settings.parameters()}

@@ -190,6 +190,8 @@ class _Mixture:
         return np.concatenate(
             [self._next(phase, source, int(counts[source]), sources, visits) for source in np.flatnonzero(counts)]
         )
+        wanted = np.flatnonzero(counts).tolist()
+        return np.concatenate([self._next(phase, k, int(counts[k]), sources, visits) for k in wanted])
 
     def _next(self, phase: int, source: int, num: int, sources: np.ndarray, visits: np.ndarray) -> np.ndarray:
         members = np.flatnonzero(sources == source)
