@@ -13,6 +13,7 @@ from assay.scorers.dataman import DataMan
 from assay.scorers.distil import Distil
 from assay.scorers.dsir import DSIR
 from assay.scorers.exact import Exact
+from assay.scorers.got_d import GotD
 from assay.scorers.grouping import Grouping
 from assay.scorers.heuristics import Heuristics
 from assay.scorers.knn import KNN
@@ -39,6 +40,7 @@ SCORERS: dict[str, type[Method]] = {
     "dsir": DSIR,
     "exact": Exact,
     "facility_location": FacilityLocation,
+    "got_d": GotD,
     "graph_cut": GraphCut,
     "heuristics": Heuristics,
     "knn": KNN,
@@ -78,6 +80,7 @@ __all__ = [
     "Distil",
     "Exact",
     "FacilityLocation",
+    "GotD",
     "GraphCut",
     "Grouping",
     "Heuristics",
