@@ -121,7 +121,7 @@ def _train_model(
         bpe.vocab_size,
         seed=seed,
         folder=kept,
-        start=start and start.path,
+        start=None if start is None else start.path,
         rule=rule,
         limits=Limits(seconds=seconds),
     )

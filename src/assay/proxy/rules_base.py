@@ -67,8 +67,6 @@ class Hooks:
     orders: bool = False
 
     def epoch(self, epoch: Epoch) -> Visits:
-        """The sequences to visit next, at least one. Asked again when they are used up; what the phase has no room
-        for is cut off.
         """The sequences to visit next, at least one.
 
         Asked again when they are used up; what the phase has no room for is cut off.

@@ -187,9 +187,6 @@ class _Mixture:
         while counts.sum() > num:  # rounding of what was owed can exceed a batch by one
             counts[np.argmax(np.where(counts > 0, counts - self._owed, -np.inf))] -= 1
         self._owed -= counts
-        return np.concatenate(
-            [self._next(phase, source, int(counts[source]), sources, visits) for source in np.flatnonzero(counts)]
-        )
         wanted = np.flatnonzero(counts).tolist()
         return np.concatenate([self._next(phase, k, int(counts[k]), sources, visits) for k in wanted])
 
