@@ -291,12 +291,10 @@ class _Training:
             step = len(self.curve["losses"])
             if not np.isfinite(loss) or not np.isfinite(float(norm)):
                 what = "loss" if not np.isfinite(loss) else "gradient"
-                rule = (
-                    f"low enough for training to stay finite; the {what} of step {step} of {self.plan.num_steps} is not"
-                )
                 raise InvalidParameterError(
-                    f"`learning_rate` (={self.settings.learning_rate:g}) must be {rule}. Lower it, lengthen `warmup`, "
-                    "or look at the text of that step."
+                    f"`learning_rate` (={self.settings.learning_rate:g}) must be low enough for training to stay "
+                    f"finite; the {what} of step {step + 1} of {self.plan.num_steps} is not. "
+                    "Lower it, or lengthen `warmup`."
                 )
             with np.errstate(invalid="ignore"):
                 self.visiting.record(batch, nats / num_tokens, num_tokens)
