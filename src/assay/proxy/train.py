@@ -11,7 +11,8 @@ torch's version, and how many sequences a part of a batch has, which is the same
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,27 @@ def train(
     device = torch_extra.device()
     model.to(device).train()
     training = _Training(model, phases, settings, plan, hooks, Visiting(phases, plan, hooks, seed, advance), limits)
-    return training.run(folder, run)
+    try:
+        with _own_stream(device):
+            return training.run(folder, run)
+    except torch.OutOfMemoryError as error:
+        raise InvalidParameterError(
+            "`memory` must be less than what the GPU has free beside others' work; it ran out. Give `Limits` an "
+            "amount, of which the parts of a batch are cut."
+        ) from error
+
+
+@contextmanager
+def _own_stream(device: torch.device) -> Iterator[None]:
+    """Lets what threads train on one GPU at the same time run side by side."""
+    if device.type != "cuda":
+        yield
+        return
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream(device).wait_stream(stream)
 
 
 class _LimitMet(Exception):
