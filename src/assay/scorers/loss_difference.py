@@ -66,9 +66,9 @@ class LossDifference(Scorer):
 
     prior: str | None = None
     conditional: str | None = None
-    share: float = 0.5
+    share: float = 0.25
     sample: int = 5000
-    order: int = 3
+    order: int = 2
     vocab_size: int = 8192
 
     def __post_init__(self) -> None:
