@@ -1,5 +1,6 @@
 """Assay finds out what training data is worth."""
 
+from assay.api.auditing import membership
 from assay.api.calibrating import calibrate
 from assay.api.comparing import compare
 from assay.api.divergence import kl_reduction
@@ -20,6 +21,7 @@ from assay.artifacts.kinds import Corpus, Embeddings, Scores, Selection, Tokens
 from assay.artifacts.verification import Verification
 from assay.errors import AssayError
 from assay.models.embedding import Embedding
+from assay.models.membership import Membership
 from assay.proxy.ngram import NGram
 from assay.refiners import C4
 from assay.scorers import (
@@ -41,10 +43,15 @@ from assay.scorers import (
     Ideal,
     Language,
     Length,
+    LongRange,
+    LossDifference,
     MinHash,
+    MinK,
     Overlap,
+    Perplexity,
     PreSelect,
     QuRating,
+    RareTokens,
     Repeats,
     SemDeDup,
     Substrings,
@@ -85,12 +92,18 @@ __all__ = [
     "Language",
     "LearnedQuota",
     "Length",
+    "LongRange",
+    "LossDifference",
+    "Membership",
     "MinHash",
+    "MinK",
     "NGram",
     "Overlap",
+    "Perplexity",
     "PreSelect",
     "QuRating",
     "Quota",
+    "RareTokens",
     "Recipe",
     "Repeats",
     "Sample",
@@ -115,6 +128,7 @@ __all__ = [
     "kl_reduction",
     "label",
     "learn_quota",
+    "membership",
     "read",
     "refine",
     "score",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from assay.scorers import DSIR, SCORERS, Classifier, Concepts, DataMan, Distil, QuRating, Scorer
+from assay.scorers import DSIR, SCORERS, Classifier, Concepts, DataMan, Distil, LongRange, QuRating, RareTokens, Scorer
 from tests.ratings import judgement_rows, label_rows
 
 
@@ -51,6 +51,8 @@ GIVEN: dict[str, Example] = {
         scorer=Distil(labels="labels.jsonl", column="clarity", floor=0.0, num_buckets=1 << 12),
         documents={"labels": pa.RecordBatch.from_pylist(label_rows(60))},
     ),
+    "long_range": Example(scorer=LongRange(short=16, vocab_size=512)),
+    "rare_tokens": Example(scorer=RareTokens(vocab_size=512)),
     "qurating": Example(
         scorer=QuRating(judgements={"read": "pairs.jsonl", "text": "a"}, criteria=("style",), num_buckets=1 << 12),
         documents={"judgements": pa.RecordBatch.from_pylist(judgement_rows(80))},

@@ -19,10 +19,15 @@ from assay.scorers.heuristics import Heuristics
 from assay.scorers.knn import KNN
 from assay.scorers.language import Language
 from assay.scorers.length import Length
+from assay.scorers.long_range import LongRange
+from assay.scorers.loss_difference import LossDifference
+from assay.scorers.min_k import MinK
 from assay.scorers.minhash import MinHash
 from assay.scorers.overlap import Overlap
+from assay.scorers.perplexity import Perplexity
 from assay.scorers.preselect import PreSelect
 from assay.scorers.qurating import QuRating
+from assay.scorers.rare_tokens import RareTokens
 from assay.scorers.rds import RDS
 from assay.scorers.repeats import Repeats
 from assay.scorers.semdedup import SemDeDup
@@ -47,10 +52,15 @@ SCORERS: dict[str, type[Method]] = {
     "ideal": Ideal,
     "language": Language,
     "length": Length,
+    "long_range": LongRange,
+    "loss_difference": LossDifference,
+    "min_k": MinK,
     "minhash": MinHash,
     "overlap": Overlap,
+    "perplexity": Perplexity,
     "preselect": PreSelect,
     "qurating": QuRating,
+    "rare_tokens": RareTokens,
     "rds": RDS,
     "repeats": Repeats,
     "semdedup": SemDeDup,
@@ -87,11 +97,16 @@ __all__ = [
     "Ideal",
     "Language",
     "Length",
+    "LongRange",
+    "LossDifference",
     "Method",
     "MinHash",
+    "MinK",
     "Overlap",
+    "Perplexity",
     "PreSelect",
     "QuRating",
+    "RareTokens",
     "Repeats",
     "Scorer",
     "SemDeDup",

@@ -1,0 +1,97 @@
+"""Perplexity: how hard a language model finds a document.
+
+Papers: CCNet, Wenzek et al. 2020 (arXiv:1911.00359), section 3.3: a 5-gram Kneser-Ney model of Wikipedia cuts a crawl
+into head, middle and tail. Marion et al. 2023, "When Less is More" (arXiv:2309.04564): under a neural model trained on
+the pool, the middle band is the one to keep. The figure itself is the loss: bits for each byte of text, which tells
+models with other tokenizers apart from each other, and nats for each token; perplexity is exp of the latter.
+
+What differs: the default model is n-grams of the pool, cross-fitted (`scorers.ngrams`), and of no outside text, so it
+says what is usual in the pool, not what is well written. Which end is better is disputed (docs/language-models.md), so
+neither is: a band is a matter of `where`.
+
+Cost: n-grams: 5 seconds to fit, once, whatever the size of the pool; then 2 MB/s and core. A neural model: see
+docs/language-models.md. When not to use: on a pool with many copies, whose every document looks easy; with a model
+that has seen the pool.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from assay.kernels.arrow import masked, utf8
+from assay.scorers.base import Column, Scorer, State
+from assay.scorers.ngrams import DIGITS, Halves, check_model, check_ngrams, judged, sketch_pool
+from assay.scorers.sampling import merge_samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perplexity(Scorer):
+    """Loss of each document under a language model.
+
+    model: a folder with a checkpoint of ours, or a causal language model of transformers; None = n-grams of the pool.
+    sample: documents of the pool that the n-grams are counted in. order: longest n-gram. vocab_size: of their tokens.
+    """
+
+    name: ClassVar[str] = "perplexity"
+    version: ClassVar[int] = 1
+    pool_columns: ClassVar[tuple[str, ...]] = ("id", "text")
+    score_columns: ClassVar[tuple[str, ...]] = ("id", "text")
+    files: ClassVar[tuple[str, ...]] = ("model",)
+
+    model: str | None = None
+    sample: int = 5000
+    order: int = 4
+    vocab_size: int = 8192
+
+    def __post_init__(self) -> None:
+        check_model("model", self.model)
+        check_ngrams(self.sample, self.order, self.vocab_size)
+
+    @property
+    def reads_pool(self) -> bool:  # type: ignore[override]
+        """Only where n-grams take the place of a model."""
+        return self.model is None
+
+    def columns(self, targets: tuple[str, ...]) -> list[Column]:
+        """`perplexity.bits_per_byte`, `perplexity.loss`, `perplexity.tokens`."""
+        return [
+            Column("perplexity.bits_per_byte", pa.float64(), None, "bits for each byte of text; null without text"),
+            Column("perplexity.loss", pa.float64(), None, "nats for each token; perplexity is exp of it"),
+            Column("perplexity.tokens", pa.int64(), None, "tokens of the model"),
+        ]
+
+    def sketch_pool(self, batch: pa.RecordBatch, prepared: State) -> State:
+        """What may be in the sample."""
+        return sketch_pool(batch, prepared, self.sample)
+
+    def merge(self, a: State, b: State) -> State:
+        """The documents of both."""
+        return merge_samples(a, b) if a else {}
+
+    def finish(self, prepared: State, pool: State) -> State:
+        """The two models; nothing where there is one from a folder.
+
+        Raises:
+            InvalidParameterError: too few documents with text.
+        """
+        return Halves.fit(pool, self.sample, self.order, self.vocab_size).state() if self.model is None else {}
+
+    def fit_summary(self, state: State) -> dict[str, Any]:
+        """`vocab_size` and `ngrams` of the models that were fitted."""
+        return Halves.of_state("Perplexity", state).figures() if self.model is None else {}
+
+    def score(self, batch: pa.RecordBatch, state: State) -> list[pa.Array]:
+        """Losses per row, to four digits.
+
+        Raises:
+            NotFittedError: `state` is not what `finish` returned.
+        """
+        text = utf8(batch.column("text"))
+        found = judged("Perplexity", self.model, batch, state)
+        losses, num_bytes = found.losses(), np.diff(text.offsets)
+        with np.errstate(invalid="ignore"):
+            bits = losses * found.num_tokens / np.log(2) / num_bytes
+        figures = (np.round(bits, DIGITS), np.round(losses, DIGITS), found.num_tokens)
+        return [masked(values, text.is_valid) for values in figures]
