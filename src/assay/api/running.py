@@ -155,17 +155,18 @@ def run(bench: Bench, task: Task) -> Run:
     if manifest is None:
         selection = task.selection(bench)
         draft.start()
-        stream = training_stream(selection, bench.tokens, task.num_tokens)
-        bits = document_bits(_log_probabilities(bench, task, stream, draft.folder), bench.test.starts)
+        tested = _train_and_test(bench, task, selection, draft.folder)
+        bits = document_bits(tested.log_probabilities, bench.test.starts)
         items = bench.test.items.append_column("bits", pa.array(bits))
-        with atomic_path(draft.folder / _ITEMS) as path:
-            pq.write_table(items, path, compression="zstd", write_page_checksum=True)
+        for file, table in ((ANSWERS, tested.answers), (_ITEMS, items)):
+            if table is not None:
+                with atomic_path(draft.folder / file) as path:
+                    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
         manifest = draft.finish(
             schema={field.name: str(field.type) for field in items.schema},
             parts=[{"file": _ITEMS, "rows": len(items), "bytes": (draft.folder / _ITEMS).stat().st_size}],
             summary={
                 "tokens": task.num_tokens,
-                "documents": len(stream.starts) - 1,
                 "bits_per_byte": float(np.sum(items["bits"]) / np.sum(items["bytes"])),
                 "eligible_tokens": selection.manifest.summary["eligible"],
             },
@@ -173,15 +174,36 @@ def run(bench: Bench, task: Task) -> Run:
     return Run(draft.folder, manifest)
 
 
-def _log_probabilities(bench: Bench, task: Task, stream: Stream, folder: Location) -> np.ndarray:
-    """Natural logs of the held-out tokens' probabilities [tokens] under a proxy trained on `stream`."""
+class _Tested(NamedTuple):
+    """What a trained proxy says: natural logs of the held-out tokens' probabilities [tokens], and a row per item."""
+
+    log_probabilities: np.ndarray
+    answers: pa.Table | None
+
+
+def _train_and_test(bench: Bench, task: Task, selection: Selection, folder: Location) -> _Tested:
+    """Trains a proxy on what a task chooses, and asks it.
+
+    Args:
+        folder: of the run; an interrupted training goes on from what is kept there.
+    """
+    stream = training_stream(selection, bench.tokens, task.num_read)
     if isinstance(bench.proxy, NGram):
         assert bench.test.queries is not None
-        return bench.proxy.log_probabilities(stream, bench.test.queries)
+        found = bench.proxy.log_probabilities(stream, bench.test.queries)
+        lm = NGramLM(bench.bpe, bench.proxy.model(stream, bench.vocab_size)) if bench.tasks else None
+        return _Tested(found, lm and evaluate(lm, bench.tasks))
     require("Proxy `gpt`")
+    from assay.models.neural_lm import of_network
+
     with one_thread():
         kept = scratch_for(folder) / _TRAINING
-        network, _ = train_network(bench.proxy, stream, bench.vocab_size, seed=task.rules.seed, folder=kept)
-        found = network_log_probabilities(network, bench.bpe, bench.test.tokens, bench.test.starts)
+        facts = facts_of(task.rule, selection, task.scores, bench, stream)
+        network, _ = train_network(
+            bench.proxy, stream, bench.vocab_size, seed=task.rules.seed, folder=kept, rule=task.rule, facts=facts
+        )
+        model = of_network(network, bench.bpe)
+        found = model.log_probabilities(bench.test.tokens, bench.test.starts)
+        answers = evaluate(model, bench.tasks) if bench.tasks else None
     clear_scratch(folder, _TRAINING)
-    return found
+    return _Tested(found, answers)
