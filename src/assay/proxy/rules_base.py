@@ -100,10 +100,19 @@ class Rule(ABC):
     """A training-time rule; concrete ones are frozen keyword-only dataclasses, checked when built.
 
     name: what recipes call it. version: to be raised whenever the same parameters would train another model.
+    changes: what of a run it changes; rules that change different things go together.
+    needs_epochs: whether it does nothing in the first pass over the text.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
+    changes: ClassVar[str] = ""
+    needs_epochs: ClassVar[bool] = False
+
+    @property
+    def column(self) -> str | None:
+        """The column of the documents that it goes by; None: it needs none."""
+        return None
 
     @abstractmethod
     def start(self) -> Hooks:
