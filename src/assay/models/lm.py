@@ -6,7 +6,7 @@ overlap (`windows`): each token is predicted once, from at least half a context.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,14 @@ class LM(Protocol):
 
         Which other documents are given makes no difference but rounding; see docs/language-models.md.
         """
+
+
+@runtime_checkable
+class GreedyLM(LM, Protocol):
+    """A language model that also tells whether a token is the one that greedy decoding would take."""
+
+    def judge(self, ids: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`log_probabilities`, and whether no other token is likelier in each one's place [tokens] bool."""
 
 
 class NGramLM:
