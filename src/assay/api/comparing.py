@@ -20,6 +20,7 @@ from assay.artifacts.manifest import MANIFEST
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import Location, atomic_path, location
 from assay.artifacts.workspace import Draft, Workspace
+from assay.comparison.benchmarks import benchmarks
 from assay.comparison.report import render
 from assay.comparison.result import evaluate, headline, winner
 from assay.comparison.statistics import NUM_REPLICATES
@@ -27,8 +28,9 @@ from assay.corpus.sharing import share_one
 from assay.corpus.write import check_place, write_selection
 from assay.errors import ArtifactError, InvalidParameterError, check_choice
 from assay.progress import note, step
+from assay.proxy.rules import rules_of
 
-VERSION = 3
+VERSION = 4
 JSON, REPORT = "comparison.json", "report.html"
 
 
@@ -200,6 +202,7 @@ def _content(
         "proxy": {**recipe.proxy.parameters(), "rung": recipe.proxy.rung},
         "agreement": trust(recipe.proxy, rungs),
         "rungs": rungs,
+        "benchmarks": benchmarks(answers, RANDOM) if (answers := evidence.answers(budget)) else [],
         "arms": arms,
         "random_curve": found["random_curve"],
         "pool_ends": evidence.pool_ends,
@@ -277,6 +280,8 @@ def _describe(arm: Arm) -> str:
         parts.append(f"where {arm.where}")
     if arm.max_repeats > 1:
         parts.append(f"up to {arm.max_repeats} times each")
+    if arm.train is not None:
+        parts.append(f"trained with {', '.join(rule.name for rule in rules_of(arm.train))}")
     return " ".join(parts)
 
 
@@ -295,6 +300,7 @@ def _parameters(recipe: Recipe) -> dict[str, Any]:
                 "select": arm.select.parameters(),
                 "where": arm.where,
                 "max_repeats": arm.max_repeats,
+                **({} if arm.train is None else {"train": arm.train.parameters(), "match": arm.match}),
             }
             for name, arm in recipe.arms.items()
         },

@@ -21,7 +21,10 @@ from assay.errors import (
     check_text,
     did_you_mean,
 )
-from assay.proxy import PROXIES, NGram, Proxy
+from assay.proxy import GPT, PROXIES, NGram, Proxy
+from assay.proxy.rules import RULES, Rule, Rules
+from assay.proxy.rules.phases import MATCHES, score_column
+from assay.proxy.tasks import FORMS
 from assay.refiners import REFINERS, Refiner
 from assay.scorers import EMBEDDING, PREFIXES, SCORERS, Heuristics, Method, Overlap
 from assay.selection.budget import Budget
@@ -80,6 +83,32 @@ class Benchmarks(Source):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskFile:
+    """Benchmark items that every proxy is asked.
+
+    read: a file of JSON lines, see docs/benchmarks.md. form: how an item is put; default as its folder is called.
+    examples: a file to draw shots from; default the other items. shots: examples before each question.
+    max_items: how many are asked, drawn by their ids; default all.
+    """
+
+    read: str
+    form: str | None = None
+    examples: str | None = None
+    shots: int = 0
+    max_items: int | None = None
+
+    def __post_init__(self) -> None:
+        check_text("read", self.read)
+        if self.form is not None:
+            check_choice("form", self.form, FORMS)
+        if self.examples is not None:
+            check_text("examples", self.examples)
+        check_integer("shots", self.shots, 0)
+        if self.max_items is not None:
+            check_integer("max_items", self.max_items, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Arm:
     """One way to choose.
 
@@ -87,6 +116,8 @@ class Arm:
     by: the score to go by, an expression; None for a policy that needs none.
     select: the policy. where: documents to choose from. max_repeats: how often one may be taken.
     others: scorers with parameters, for columns that are read and are not of `scorer`; the rest is taken as it is.
+    train: rules of training, for a neural proxy. match: what its runs have in common with plain training on the budget,
+        "tokens" or "compute".
     """
 
     scorer: Method | None = None
@@ -95,10 +126,12 @@ class Arm:
     where: str | None = None
     max_repeats: int = 1
     others: tuple[Method, ...] = ()
+    train: Rule | None = None
+    match: str = "tokens"
 
     def columns(self) -> frozenset[str]:
         """Every column that the arm reads."""
-        texts = [text for text in (self.by, self.where) if text is not None]
+        texts = [text for text in (self.by, self.where, score_column(self.train)) if text is not None]
         return self.select.columns.union(*(Expression(text).columns for text in texts))
 
     def check_columns(self, targets: tuple[str, ...]) -> None:
@@ -230,6 +263,7 @@ class Recipe:
     benchmarks: sets of test items, for `contamination.` columns; see `assay.benchmarks`.
     calibration: stop words and thresholds that replace the English ones in every arm; see `assay.calibrate`.
     scorers: parameters for scorers whose columns arms read in `where`, `by` or policies without naming the scorer.
+    tasks: benchmark items to ask every proxy, by name.
     """
 
     pool: Source
@@ -244,6 +278,7 @@ class Recipe:
     benchmarks: Benchmarks | None = None
     calibration: Calibration | None = None
     scorers: tuple[Method, ...] = ()
+    tasks: dict[str, TaskFile] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_integer("seeds", self.seeds, 2, 1000)
@@ -262,6 +297,10 @@ class Recipe:
         if BEST in self.arms:
             raise InvalidParameterError("No arm can be called 'best': `write` means the winner by it. Rename the arm.")
         for name, arm in self.arms.items():
+            if arm.train is not None and not isinstance(self.proxy, GPT):
+                raise InvalidParameterError(
+                    f"Arm {name!r} has rules of training, which an n-gram model knows nothing of. Add `proxy: gpt`."
+                )
             try:
                 arm.check_columns(tuple(self.targets))
             except InvalidParameterError as error:
@@ -319,6 +358,8 @@ class Recipe:
         values["arms"] = {RANDOM: arms.pop(RANDOM, Arm())} | arms
         if "proxy" in values:
             values["proxy"] = _named("proxy", values["proxy"], PROXIES)
+        if "tasks" in values:
+            values["tasks"] = _tasks(values["tasks"] or {}, folder)
         if "overlap" in values:
             values["overlap"] = _build(OverlapGuard, values["overlap"], "overlap")
         if values.get("write") is not None:
@@ -331,7 +372,7 @@ def _arm(content: Any, where: str, folder: Path | None, given: Mapping[str, Meth
     if isinstance(content, Arm):
         return content
     values = dict(_mapping(where, content if content is not None else {}))
-    _check_keys(where, values, {"score", "select", "where", "max_repeats"})
+    _check_keys(where, values, {"score", "select", "where", "max_repeats", "train", "match"})
     scorer, by = _score(values.get("score"), f"{where}.score", given)
     if scorer is not None and given.get(scorer.name) is not scorer:  # whose paths are rooted already
         scorer = rooted_scorer(scorer, f"{where}.score", folder)
@@ -341,13 +382,44 @@ def _arm(content: Any, where: str, folder: Path | None, given: Mapping[str, Meth
         check_text(f"{where}.where", values["where"])
     if policy.needs_score and by is None:
         raise InvalidParameterError(f"`{where}` selects by {policy.name!r}, which goes by a score. Add `score:`.")
-    arm = Arm(scorer=scorer, by=by, select=policy, where=values.get("where"), max_repeats=values.get("max_repeats", 1))
+    train, match = _training(values.get("train"), f"{where}.train"), values.get("match", "tokens")
+    check_choice(f"{where}.match", match, MATCHES)
+    repeats = values.get("max_repeats", 1)
+    arm = Arm(
+        scorer=scorer, by=by, select=policy, where=values.get("where"), max_repeats=repeats, train=train, match=match
+    )
     for name, text in (("score", by), ("where", arm.where)):  # read, so that a mistake in them is found now
         try:
             Expression("true" if text is None else text)
         except InvalidParameterError as error:
             raise InvalidParameterError(f"{where}.{name}: {error}") from None
     return arm
+
+
+def _training(content: Any, where: str) -> Rule | None:
+    """One rule, "name" or {name: {parameters}}, or a list of them."""
+    if content is None or isinstance(content, Rule):
+        return content
+    if not isinstance(content, list):
+        rule: Rule = _named(where, content, RULES)
+        return rule
+    try:
+        return Rules(rules=tuple(_named(f"{where}[{k}]", one, RULES) for k, one in enumerate(content)))
+    except InvalidParameterError as error:
+        raise InvalidParameterError(f"{where}: {error}") from None
+
+
+def _tasks(content: Any, folder: Path | None) -> dict[str, TaskFile]:
+    """Files by name; a name may stand for {read: path}, and a list of paths for themselves."""
+    if isinstance(content, list):
+        check(all(isinstance(path, str) for path in content), "tasks", content, "paths, or names with {read: path}")
+        content = {"/".join(Path(path).parts[-2:]).split(".")[0]: path for path in content}
+    found = {}
+    for name, given in _mapping("tasks", content).items():
+        task = _build(TaskFile, {"read": given} if isinstance(given, str) else given, f"tasks.{name}")
+        examples = None if task.examples is None else _path(task.examples, folder)
+        found[str(name)] = replace(task, read=_path(task.read, folder), examples=examples)
+    return found
 
 
 def _calibration(content: Any, folder: Path | None) -> Calibration:

@@ -1,33 +1,39 @@
 """One arm, one seed, one budget: select, train a proxy on exactly these tokens, test it on held-out text."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assay.api.rules import facts_of
 from assay.api.selecting import Question, choose, selection_draft
 from assay.api.tokenizing import tokenizer_of
-from assay.api.training import network_log_probabilities, one_thread, train_network
-from assay.artifacts.kinds import Corpus, Run, Scores, Selection, Tokens
+from assay.api.training import TRAINING, one_thread, train_network
+from assay.artifacts.fingerprint import fingerprint
+from assay.artifacts.kinds import ANSWERS, Corpus, Run, Scores, Selection, Tokens
 from assay.artifacts.manifest import atomic_path
 from assay.artifacts.storage import Location, clear_scratch, scratch_for
 from assay.artifacts.workspace import Draft, Workspace
 from assay.errors import BudgetError, InvalidParameterError
+from assay.models.lm import NGramLM
 from assay.models.ngram import Queries
 from assay.models.tokenizer import BPE
 from assay.models.torch_extra import require
 from assay.proxy import NGram, Proxy
-from assay.proxy.stream import Stream, document_bits, training_stream
+from assay.proxy.evaluate import evaluate
+from assay.proxy.rules.phases import selection_tokens
+from assay.proxy.rules_base import Rule
+from assay.proxy.stream import document_bits, training_stream
+from assay.proxy.tasks import Task as BenchmarkTask
 from assay.selection.budget import Budget
 from assay.selection.choose import Rules
 
 _ITEMS = "part-00000.parquet"
-_TRAINING = "training"  # where a network's training is kept until it is done
 _ITEM_SCHEMA = pa.schema([("id", pa.string()), ("target", pa.string()), ("bytes", pa.int64())])
 
 
@@ -35,7 +41,7 @@ _ITEM_SCHEMA = pa.schema([("id", pa.string()), ("target", pa.string()), ("bytes"
 class Bench:
     """What all runs of a comparison share: the same pool, ruler, test text and proxy.
 
-    heldout: per target, the documents to test on and their token ids.
+    heldout: per target, the documents to test on and their token ids. tasks: benchmark items to ask every proxy.
     """
 
     pool: Corpus
@@ -43,6 +49,7 @@ class Bench:
     heldout: Mapping[str, tuple[Corpus, Tokens]]
     proxy: Proxy
     workspace: Workspace
+    tasks: tuple[BenchmarkTask, ...] = ()
 
     @cached_property
     def test(self) -> "Test":
@@ -75,6 +82,15 @@ class Bench:
         return Test(table, tokens, starts, queries)
 
     @cached_property
+    def task_marks(self) -> dict[str, str]:
+        """What stands for each task and its items in fingerprints."""
+        marks = {}
+        for task in self.tasks:
+            asked = {"form": task.form, "num_shots": task.num_shots, "seed": task.seed}
+            marks[f"task.{task.name}"] = fingerprint("task", 1, asked, {"items": task.mark})
+        return marks
+
+    @cached_property
     def bpe(self) -> BPE:
         """The tokenizer."""
         return tokenizer_of(self.tokens, self.workspace)
@@ -98,6 +114,21 @@ class Test(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Training:
+    """How an arm is trained, where not plainly: by which rule, and what then is as in plain training.
+
+    match: "tokens" or "compute"; see `proxy.rules.phases`.
+    """
+
+    rule: Rule | None = None
+    match: str = "tokens"
+
+    def parameters(self) -> dict[str, Any]:
+        """As they go into fingerprint and manifest."""
+        return {"rule": self.rule and self.rule.parameters(), "match": self.match}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """One run to do: an arm's rules under one seed, at one budget of tokens."""
 
@@ -107,6 +138,12 @@ class Task:
     guards: tuple[Scores, ...]
     num_tokens: int
     max_repeats: int
+    training: Training = field(default_factory=Training)
+
+    @property
+    def num_chosen(self) -> int:
+        """Different tokens to train on: fewer than are read where rules read them again."""
+        return selection_tokens(self.training.rule, self.num_tokens)
 
     def question(self, bench: Bench) -> Question:
         """What is asked of the pool."""
@@ -115,7 +152,7 @@ class Task:
             scores=self.scores,
             tokens=bench.tokens,
             rules=self.rules,
-            budget=Budget(self.num_tokens, "tokens"),
+            budget=Budget(self.num_chosen, "tokens"),
             max_repeats=self.max_repeats,
             guards=self.guards,
         )
@@ -140,7 +177,10 @@ class Task:
         selection = selection_draft(self.question(bench), self.name, bench.workspace)
         inputs = {"selection": selection.fingerprint, "tokens": bench.tokens.fingerprint}
         inputs |= {f"heldout.{name}": tokens.fingerprint for name, (_, tokens) in bench.heldout.items()}
-        parameters = {"proxy": bench.proxy.parameters(), "tokens": self.num_tokens}
+        inputs |= bench.task_marks
+        parameters: dict[str, Any] = {"proxy": bench.proxy.parameters(), "tokens": self.num_tokens}
+        if self.training.rule is not None:
+            parameters["training"] = self.training.parameters()
         return bench.workspace.open_draft("run", self.name, bench.proxy.version, parameters, inputs)
 
 
@@ -167,6 +207,7 @@ def run(bench: Bench, task: Task) -> Run:
             parts=[{"file": _ITEMS, "rows": len(items), "bytes": (draft.folder / _ITEMS).stat().st_size}],
             summary={
                 "tokens": task.num_tokens,
+                **tested.figures,
                 "bits_per_byte": float(np.sum(items["bits"]) / np.sum(items["bytes"])),
                 "eligible_tokens": selection.manifest.summary["eligible"],
             },
@@ -175,10 +216,15 @@ def run(bench: Bench, task: Task) -> Run:
 
 
 class _Tested(NamedTuple):
-    """What a trained proxy says: natural logs of the held-out tokens' probabilities [tokens], and a row per item."""
+    """What a trained proxy says.
+
+    log_probabilities: natural logs of those of the held-out tokens [tokens]. answers: a row per item of the tasks.
+    figures: about its training.
+    """
 
     log_probabilities: np.ndarray
     answers: pa.Table | None
+    figures: dict[str, Any]
 
 
 def _train_and_test(bench: Bench, task: Task, selection: Selection, folder: Location) -> _Tested:
@@ -187,23 +233,32 @@ def _train_and_test(bench: Bench, task: Task, selection: Selection, folder: Loca
     Args:
         folder: of the run; an interrupted training goes on from what is kept there.
     """
-    stream = training_stream(selection, bench.tokens, task.num_read)
+    stream = training_stream(selection, bench.tokens, task.num_chosen)
+    figures: dict[str, Any] = {"documents": len(stream.starts) - 1}
     if isinstance(bench.proxy, NGram):
         assert bench.test.queries is not None
         found = bench.proxy.log_probabilities(stream, bench.test.queries)
         lm = NGramLM(bench.bpe, bench.proxy.model(stream, bench.vocab_size)) if bench.tasks else None
-        return _Tested(found, lm and evaluate(lm, bench.tasks))
+        return _Tested(found, lm and evaluate(lm, bench.tasks), figures)
     require("Proxy `gpt`")
     from assay.models.neural_lm import of_network
 
+    rule, seed = task.training.rule, task.rules.seed
+    facts = facts_of(rule, selection, bench.pool, task.scores, bench.tokens, task.num_chosen, bench.bpe)
     with one_thread():
-        kept = scratch_for(folder) / _TRAINING
-        facts = facts_of(task.rule, selection, task.scores, bench, stream)
-        network, _ = train_network(
-            bench.proxy, stream, bench.vocab_size, seed=task.rules.seed, folder=kept, rule=task.rule, facts=facts
+        network, outcome = train_network(
+            bench.proxy,
+            stream,
+            bench.vocab_size,
+            seed=seed,
+            folder=scratch_for(folder) / TRAINING,
+            rule=rule,
+            facts=facts,
+            match=task.training.match,
         )
         model = of_network(network, bench.bpe)
         found = model.log_probabilities(bench.test.tokens, bench.test.starts)
         answers = evaluate(model, bench.tasks) if bench.tasks else None
-    clear_scratch(folder, _TRAINING)
-    return _Tested(found, answers)
+    clear_scratch(folder, TRAINING)
+    figures |= {"steps": outcome.num_steps, "loss": float(outcome.losses[-1]), "forward_tokens": outcome.forward_tokens}
+    return _Tested(found, answers, figures)

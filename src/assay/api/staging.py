@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 
 from assay.api.planning import Plan, Step
 from assay.api.reading import benchmarks
-from assay.api.recipe import RANDOM, Recipe, Source, Target
+from assay.api.recipe import RANDOM, Recipe, Source, Target, TaskFile
 from assay.api.refining import refine
-from assay.api.running import Bench, Task, run
+from assay.api.running import Bench, Task, Training, run
 from assay.api.scoring import open_document_sets, score
 from assay.api.selecting import GUARD, higher_is_better
 from assay.api.tokenizing import tokenize
@@ -25,12 +26,13 @@ from assay.corpus.sharing import share_step
 from assay.corpus.split import leave_out_seen, limit_holdout, split_holdout
 from assay.errors import ArtifactError, InvalidParameterError
 from assay.progress import note
+from assay.proxy.tasks import Task as BenchmarkTask
+from assay.proxy.tasks import read_task
 from assay.scorers import Contamination, Method
 from assay.selection.choose import Rules
 from assay.selection.expressions import Expression
 
 _FIRST_RUNGS = (0.25, 0.5, 1, 2)
-_MAX_FACTOR = 64
 _LAST_STEP = 1.25
 _FEW_HELDOUT = 10
 
@@ -71,6 +73,7 @@ class Stage:
             guards=self.guards,
             num_tokens=num_tokens or int(self.recipe.budget.amount),
             max_repeats=arm.max_repeats,
+            training=Training(rule=arm.train, match=arm.match),
         )
 
     @property
@@ -117,6 +120,13 @@ class Evidence:
         _, groups = np.unique(first["target"].to_numpy(), return_inverse=True)
         bits = [[table["bits"].to_numpy() for table in seeds] for seeds in tables]
         return Losses(bits=np.array(bits), sizes=first["bytes"].to_numpy(), groups=groups)
+
+    def answers(self, budget: int) -> dict[str, list[pa.Table]]:
+        """Per arm at the budget, what the run of each seed answered; empty where no benchmark was asked."""
+        found = {
+            name: [run.answers() for run in seeds] for (name, tokens), seeds in self.runs.items() if tokens == budget
+        }
+        return {name: [t for t in tables if t is not None] for name, tables in found.items() if None not in tables}
 
     def is_passed(self, budget: int) -> bool:
         """Whether the ladder's last two rungs are both below the best arm, so that its interval can be read off too."""
@@ -167,6 +177,8 @@ def plan_stage(plan: Plan, recipe: Recipe, arms: Sequence[str] | None = None) ->
         },
     )
 
+    asked = tuple(_open_task(name, file) for name, file in recipe.tasks.items())
+
     def stage(workspace: Workspace) -> Stage:
         bench = Bench(
             pool=pool.result(),
@@ -174,6 +186,7 @@ def plan_stage(plan: Plan, recipe: Recipe, arms: Sequence[str] | None = None) ->
             heldout=heldout.result(),
             proxy=recipe.proxy,
             workspace=workspace,
+            tasks=asked,
         )
         return Stage(
             recipe=recipe,
@@ -211,7 +224,7 @@ def gather_evidence(stage: Stage) -> Evidence:
     rungs = [rung for rung in (round(budget * factor) for factor in _FIRST_RUNGS) if 0 < rung <= end]
     _do(stage, [(RANDOM, tokens) for tokens in rungs if tokens != budget], runs)
     while True:
-        following = _next_rung(rungs[-1], budget, end)
+        following = _next_rung(rungs[-1], recipe.proxy.max_factor * budget, end)
         evidence = Evidence(runs=runs, ladder=rungs, pool_ends=rungs[-1] >= end)
         if following is None or evidence.is_passed(budget):
             return evidence
@@ -255,9 +268,9 @@ def _is_found(looking: Bench, task: Task) -> bool:
     return True
 
 
-def _next_rung(last: int, budget: int, end: int) -> int | None:
+def _next_rung(last: int, most: int, end: int) -> int | None:
     """Twice the last budget, or the whole sample of the pool when that is not far off; None at the end."""
-    if last >= end or last >= _MAX_FACTOR * budget:
+    if last >= end or last >= most:
         return None
     return end if end < _LAST_STEP * 2 * last else 2 * last
 
@@ -290,6 +303,11 @@ def _open_benchmarks(source: Source, workspace: Workspace) -> dict[str, Corpus]:
         max_failed_share=source.max_failed_share,
         workspace=workspace,
     )
+
+
+def _open_task(name: str, file: TaskFile) -> BenchmarkTask:
+    task = read_task(file.read, form=file.form, examples=file.examples, num_shots=file.shots, max_items=file.max_items)
+    return replace(task, name=name)
 
 
 def open_targets(recipe: Recipe, workspace: Workspace) -> tuple[dict[str, Corpus], dict[str, Corpus]]:

@@ -1,7 +1,7 @@
 """`assay.train`: a transformer from a corpus, trained as the proxies of a comparison are."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assay.api.rules import facts_of
 from assay.api.selecting import select
 from assay.api.tokenizing import tokenize, tokenizer_of
-from assay.artifacts.kinds import Corpus, Selection, Tokens, check_corpus
+from assay.artifacts.kinds import Corpus, Scores, Selection, Tokens, check_corpus
 from assay.artifacts.manifest import MANIFEST, Manifest
 from assay.artifacts.model import CURVE, FILES, Model, model_folder
 from assay.artifacts.storage import Location, atomic_path, clear_scratch, scratch_for
@@ -24,6 +25,7 @@ from assay.models.tokenizer import BPE
 from assay.models.torch_extra import require
 from assay.packing.sequences import pack
 from assay.proxy.gpt import GPT
+from assay.proxy.rules.phases import Facts, make_phases, selection_tokens
 from assay.proxy.rules_base import Rule
 from assay.proxy.stream import Stream, training_stream
 from assay.selection.budget import Budget
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from assay.proxy.train import Limits, Outcome
 
 VERSION = 1
-_TRAINING, _DONE = "training", "done"  # where a network's training is kept until it is done
+TRAINING, _DONE = "training", "done"  # where a network's training is kept until it is done
 
 
 def train(
@@ -44,6 +46,7 @@ def train(
     budget: str | Budget | None = None,
     seed: int = 0,
     rule: Rule | None = None,
+    scores: Sequence[Scores] = (),
     start: Model | None = None,
     seconds: float | None = None,
     workspace: Workspace | str | Location | None = None,
@@ -56,6 +59,7 @@ def train(
         budget: tokens to train on, "2M tokens" or "10%"; default all of the selection, or of the corpus.
         seed: of the random choice, the first weights and the order.
         rule: what changes the order, the weights of losses or those of the model; see docs/training-rules.md.
+        scores: of this corpus, whose columns the rule may go by.
         start: a model to go on training, whose size and tokenizer are taken; `proxy` gives the settings.
         seconds: when to stop for now; the same call goes on from there.
 
@@ -70,23 +74,26 @@ def train(
     if selection is None:
         selection = select(corpus, "uniform", budget=budget or "100%", tokens=tokens, seed=seed, workspace=space)
     selection.require_made_from(corpus)
-    num_tokens = _num_tokens(selection, tokens, budget)
+    num_tokens = _num_tokens(selection, tokens, budget, rule)
     inputs = {"corpus": corpus.fingerprint, "selection": selection.fingerprint, "tokens": tokens.fingerprint}
     inputs |= {} if start is None else {"start": start.fingerprint}
+    inputs |= {f"scores.{one.name}": one.fingerprint for one in scores}
     parameters = {"proxy": proxy.parameters(), "tokens": num_tokens, "seed": seed, "rule": rule and rule.parameters()}
     draft = space.open_draft("model", f"{proxy.name}{proxy.size}", VERSION, parameters, inputs)
     manifest = draft.finished()
     if manifest is None:
         draft.start()
+        bpe = tokenizer_of(tokens, space)
         stream = training_stream(selection, tokens, num_tokens)
-        make = partial(_train_model, draft, proxy, stream, tokenizer_of(tokens, space), seed, rule, start, seconds)
+        facts = facts_of(rule, selection, corpus, scores, tokens, num_tokens, bpe)
+        make = partial(_train_model, draft, proxy, stream, bpe, seed, rule, facts, start, seconds)
         share_one(make, draft.folder / MANIFEST)
         manifest = Manifest.load(draft.folder)
     return Model(draft.folder, manifest)
 
 
-def _num_tokens(selection: Selection, tokens: Tokens, budget: str | Budget | None) -> int:
-    """Tokens to train on: those of the selection, or as many as the budget says."""
+def _num_tokens(selection: Selection, tokens: Tokens, budget: str | Budget | None, rule: Rule | None) -> int:
+    """Different tokens to train on: those of the selection, or as many as the budget says."""
     wanted = None if budget is None else Budget.parse(budget)
     there = 0
     for part in range(tokens.num_parts):
@@ -94,9 +101,10 @@ def _num_tokens(selection: Selection, tokens: Tokens, budget: str | Budget | Non
     check(there > 0, "selection", selection.name, "documents with text")
     if wanted is None or wanted.unit != "tokens":
         return there
-    if wanted.amount > 1.01 * there:
+    least = selection_tokens(rule, int(wanted.amount))
+    if least > 1.01 * there:
         raise BudgetError(f"`budget` (={wanted}) is more than the {there:,} tokens of selection {selection.name!r}.")
-    return min(there, int(wanted.amount))
+    return min(there, least)
 
 
 def _train_model(
@@ -106,6 +114,7 @@ def _train_model(
     bpe: BPE,
     seed: int,
     rule: Rule | None,
+    facts: Facts,
     start: Model | None,
     seconds: float | None,
 ) -> None:
@@ -114,7 +123,7 @@ def _train_model(
     from assay.models.gpt import save
     from assay.proxy.train import DONE, Limits
 
-    kept = scratch_for(draft.folder) / _TRAINING
+    kept = scratch_for(draft.folder) / TRAINING
     network, outcome = train_network(
         proxy,
         stream,
@@ -123,6 +132,7 @@ def _train_model(
         folder=kept,
         start=None if start is None else start.path,
         rule=rule,
+        facts=facts,
         limits=Limits(seconds=seconds),
     )
     if outcome.stopped != DONE:
@@ -148,7 +158,7 @@ def _train_model(
             "loss": float(np.mean(outcome.losses[-max(1, len(outcome.losses) // 20) :])),
         },
     )
-    clear_scratch(draft.folder, _TRAINING)
+    clear_scratch(draft.folder, TRAINING)
 
 
 def train_network(
@@ -160,6 +170,8 @@ def train_network(
     folder: Path | None,
     start: Path | None = None,
     rule: Rule | None = None,
+    facts: Facts | None = None,
+    match: str = "tokens",
     limits: "Limits | None" = None,
 ) -> "tuple[Network, Outcome]":
     """Packs documents and trains a network of the proxy's size on them.
@@ -167,6 +179,7 @@ def train_network(
     Args:
         vocab_size: ids of the tokenizer. seed: of the first weights, of what shares a sequence and of their order.
         folder: where an interrupted training goes on from. start: a model to go on training, in place of a new one.
+        rule, facts, match: as of `proxy.rules.phases.make_phases`.
 
     Raises:
         MissingExtraError: torch is not installed.
@@ -177,18 +190,14 @@ def train_network(
     from assay.proxy.train import train
 
     settings = proxy.all_settings
-    sequences = pack(*stream, length=settings.sequence_length, end_id=vocab_size, seed=seed)
-    config = GPTConfig.of(proxy.size, vocab_size + 1, context=settings.sequence_length)
+    length = settings.sequence_length
+    phases = make_phases(
+        rule, stream, pack, length=length, end_id=vocab_size, seed=seed, facts=facts or Facts(), match=match
+    )
+    config = GPTConfig.of(proxy.size, vocab_size + 1, context=length)
     network = Network(config, seed) if start is None else load(start, "cpu")
-    outcome = train(network, sequences, settings, seed=seed, folder=folder, rule=rule, limits=limits)
+    outcome = train(network, phases, settings, seed=seed, folder=folder, rule=rule, limits=limits)
     return network, outcome
-
-
-def network_log_probabilities(network: "Network", bpe: BPE, tokens: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Natural logs of the probabilities of all tokens of some documents [tokens] float32."""
-    from assay.models.neural_lm import of_network
-
-    return of_network(network, bpe).log_probabilities(tokens, starts)
 
 
 @contextmanager

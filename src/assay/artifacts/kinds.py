@@ -22,6 +22,7 @@ from assay.artifacts.storage import Location, location, open_arrow, open_parquet
 from assay.errors import ArtifactError, InputError, InvalidParameterError, SchemaError, check, did_you_mean
 
 LOWER_IS_BETTER = "lower_is_better"
+ANSWERS = "answers.parquet"
 BATCH_BYTES = 16 << 20
 _MAX_BATCH_ROWS = 1 << 16
 
@@ -358,6 +359,13 @@ class Run(_Columns):
     """A trained proxy: per held-out document `id`, `target`, `bits`, `bytes`, `tokens`."""
 
     kind = "run"
+
+    def answers(self) -> pa.Table | None:
+        """Per item of the benchmarks that it was asked, what came of it (`proxy.evaluate.SCHEMA`); None without any."""
+        try:
+            return read_parquet(within(self.folder, ANSWERS), None)
+        except FileNotFoundError:
+            return None
 
     def facts(self) -> dict[str, str]:
         summary = self.manifest.summary

@@ -29,6 +29,7 @@ class GPT:
     name: ClassVar[str] = "gpt"
     version: ClassVar[int] = 1
     rung: ClassVar[int] = 1
+    max_factor: ClassVar[int] = 4  # of the budget: how much the random arm is trained on at most, for its curve
 
     size: str = "1M"
     vocab_size: int = 8192

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from assay.errors import check_integer
-from assay.models.ngram import Queries, check_order, score_once
+from assay.models.ngram import NGramModel, Queries, check_order, score_once, train
 from assay.models.tokenizer import MAX_VOCAB
 from assay.proxy.stream import Stream
 
@@ -22,6 +22,7 @@ class NGram:
     name: ClassVar[str] = "ngram"
     version: ClassVar[int] = 1
     rung: ClassVar[int] = 0
+    max_factor: ClassVar[int] = 64  # of the budget: how much the random arm is trained on at most, for its curve
 
     order: int = 4
     vocab_size: int = 8192
@@ -46,6 +47,14 @@ class NGram:
             queries: the held-out documents.
         """
         return score_once(queries, *stream[:2], has_end=stream.has_end)
+
+    def model(self, stream: Stream, vocab_size: int) -> NGramModel:
+        """Trains on `stream`, for questions that are not known yet; it is all in memory.
+
+        Args:
+            vocab_size: ids that the tokenizer really has.
+        """
+        return train(*stream[:2], vocab_size=vocab_size, order=self.order, has_end=stream.has_end)
 
     def parameters(self) -> dict[str, Any]:
         """Name and parameters, as they go into fingerprint and manifest."""

@@ -198,6 +198,11 @@ class Task:
                     "Give another form, such as 'default'."
                 )
 
+    @property
+    def mark(self) -> str:
+        """16 hexadecimal digits that stand for the items and the examples."""
+        return blake2b(msgspec.json.encode((self.items, self.examples)), digest_size=8).hexdigest()
+
     def questions(self) -> list[Question]:
         """What the model is asked, in the order of the items.
 
