@@ -103,11 +103,11 @@ class _Averaging(Hooks):
 
     def state(self) -> dict[str, np.ndarray]:
         averages = {f"average.{name}": average.cpu().numpy() for name, average in self._averages.items()}
-        return averages | {"num_done": np.array(self._num_done)}
+        return averages | {"num_done": np.array([self._num_done])}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         from torch import from_numpy
 
-        self._num_done = int(state["num_done"])
+        self._num_done = int(state["num_done"][0])
         prefix = "average."
         self._averages = {k.removeprefix(prefix): from_numpy(v) for k, v in state.items() if k.startswith(prefix)}

@@ -6,9 +6,9 @@ Machine Translation" (arXiv:1903.09848), section 3; ratings as the order of pret
 order, in place of independent draws; so where pacing is not slower than reading, a single pass still reads everything
 once, and differs from plain training in the order alone.
 
-Upsample: Does your data spark joy? Performance gains from domain upsampling at the end of training, Blakeney et al. 2024
-(arXiv:2406.03476), section 3: the last 10 to 20 % of training on small sets of high value, here the sequences of the
-highest (or lowest) score. Differs: no set is read more than `max_epochs` times in the tail; other text takes the rest.
+Upsample: Does your data spark joy? Performance gains from domain upsampling at the end of training, Blakeney et al.
+2024 (arXiv:2406.03476), section 3: the last 10 to 20 % of training on small sets of high value, here the sequences of
+the highest (or lowest) score. Differs: none is read more than `max_epochs` times in the tail; others take the rest.
 
 Cost: none. When not to use: the learning rate falls to zero at the end of a run, so what comes last is learnt with
 small steps; a curriculum's gain or loss is partly that. Not with a score that stands for the kind of text: then whole
@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from assay.errors import check, check_choice, check_integer, check_number, check_text
+from assay.errors import SchemaError, check, check_choice, check_integer, check_number, check_text
 from assay.models.sequences import NONE, Sequences
 from assay.proxy.rules_base import Epoch, Hooks, Rule, Visits
 
@@ -36,8 +36,8 @@ class Curriculum(Rule):
     by: the score's column. first: which values come first, "low" or "high".
     pacing: how the share of the sequences that may be read grows to 1 over the run: "linear", or "root", which is
         ahead of it: sqrt(s^2 + (1 - s^2) t) with s the start share.
-    start_share: that share at the start. 0 with linear pacing is the order of the score, shuffled within each hundredth of
-        the run; 1 is plain training.
+    start_share: that share at the start. 0 with linear pacing is the order of the score, shuffled within each
+        hundredth of the run; 1 is plain training.
     """
 
     name: ClassVar[str] = "curriculum"
@@ -176,7 +176,10 @@ class _LeastRead:
 
 def _ranked(epoch: Epoch, first: str) -> np.ndarray:
     """Sequences by value, the `first` ones first; without a value in the middle, ties at random [sequences]."""
-    assert epoch.values is not None, "the rule needs values: make_phases gives them"
+    if epoch.values is None:
+        raise SchemaError(
+            "A rule that orders sequences by a score needs `values` of phases, as make_phases gives them."
+        )
     values = np.asarray(epoch.values, np.float64)
     has_value = np.isfinite(values)
     middle = float(np.median(values[has_value])) if has_value.any() else 0.0
@@ -191,14 +194,13 @@ def sequence_values(sequences: Sequences, values: np.ndarray) -> np.ndarray:
     Args:
         values: of each document [documents]; those that are NaN do not count. A sequence without any has NaN.
     """
-    num, length = sequences.targets.shape
     num_pieces = np.diff(sequences.first_pieces)
     piece = sequences.first_pieces[:-1, None] + np.minimum(sequences.pieces, num_pieces[:, None] - 1)
     value = np.asarray(values, np.float64)[sequences.documents][piece]
     counts = (sequences.targets != NONE) & np.isfinite(value)
     sums = np.where(counts, value, 0.0).sum(axis=1)
     num_counted = counts.sum(axis=1)
-    return np.divide(sums, num_counted, out=np.full(num, np.nan), where=num_counted > 0)
+    return np.divide(sums, num_counted, out=np.full(len(sums), np.nan), where=num_counted > 0)
 
 
 def value_groups(values: np.ndarray, starts: np.ndarray, num_groups: int) -> list[np.ndarray]:
@@ -217,5 +219,7 @@ def value_groups(values: np.ndarray, starts: np.ndarray, num_groups: int) -> lis
     sizes = np.diff(starts)[order]
     centre = np.cumsum(sizes) - sizes / 2
     group = np.minimum((centre * num_groups / max(1, sizes.sum())).astype(np.int64), num_groups - 1)
+    group = np.maximum.accumulate(np.where(sizes > 0, group, -1))  # empty documents go with the one before
+    group[group < 0] = group.max(initial=0) if (group < 0).all() else group[group >= 0][0]
     found = (np.sort(order[group == k]) for k in range(num_groups))
     return [rows for rows in found if len(rows)]

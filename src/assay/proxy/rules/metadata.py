@@ -17,6 +17,7 @@ known address, or all have the same.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -82,10 +83,8 @@ def host(url: str | None) -> str | None:
         return None
     name = name.rstrip(".") if name else None
     if name and "xn--" in name:
-        try:
+        with suppress(UnicodeError):
             name = name.encode("ascii").decode("idna")
-        except UnicodeError:
-            pass
     return name or None
 
 

@@ -8,6 +8,7 @@ third (forward 2, backward 4 operations a weight; Kaplan et al. 2020, arXiv:2001
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ _GROUP_SEQUENCES = 64  # in each, at least, so that few are padded
 _FORWARD = 1 / 3  # what a position costs without gradients
 
 Pack = Callable[..., Sequences]
-"""`packing.sequences.pack` with length, end mark and seed given: (tokens, starts, has_end, masked=) -> Sequences."""
+"""`packing.sequences.pack`: (tokens, starts, has_end, *, length, end_id, seed, masked) -> Sequences."""
 
 
 class Facts(NamedTuple):
@@ -62,6 +63,8 @@ def make_phases(
     stream: Stream,
     pack: Pack,
     *,
+    length: int,
+    end_id: int,
     seed: int,
     facts: Facts | None = None,
     match: str = "tokens",
@@ -71,7 +74,8 @@ def make_phases(
 
     Args:
         stream: of `selection_tokens(rule, budget)` tokens.
-        seed: of which documents are in the cooldown.
+        pack: what makes sequences of documents; it gets `length`, `end_id` and `seed`.
+        seed: of the packing, and of which documents are in the cooldown.
         match: "tokens" or "compute": what the run has in common with plain training on the stream.
         reads_twice: whether losses are read once more without gradients, as `reweight` needs where a step's batch does
             not fit in memory at once; for `match="compute"` alone.
@@ -81,19 +85,20 @@ def make_phases(
         SchemaError: a rule's column was not given.
     """
     check_choice("match", match, MATCHES)
-    facts = facts or Facts()
     times = _times(rule)
     idle = next((of.name for of in rules_of(rule) if of.needs_epochs), None)
     if idle is not None and times < 2:
         raise InvalidParameterError(
-            f"Rule {idle!r} changes nothing in the first pass over the text. Give epochs: {{times: 2}} or more beside it."
+            f"Rule {idle!r} changes nothing in the first pass over the text. "
+            "Give epochs: {times: 2} or more beside it."
         )
-    parts = _parts(rule, stream, facts, seed)
-    phases = [_phase(name, part, masked, values, rule, pack, times) for name, part, masked, values in parts]
+    packed = partial(pack, length=length, end_id=end_id, seed=seed)
+    parts = _parts(rule, stream, facts or Facts(), seed)
+    phases = [_phase(part, packed, length, times) for part in parts]
     if match == "tokens":
         return phases
     weighs = reads_twice and rule is not None and rule.start().weighs
-    cost = sum(_positions(part) for _, part, _, _ in parts) / _positions(stream) * (1 + _FORWARD * weighs)
+    cost = sum(_positions(part.stream) for part in parts) / _positions(stream) * (1 + _FORWARD * weighs)
     return [_shortened(phase, cost) for phase in phases]
 
 
@@ -137,29 +142,17 @@ def _given(values: np.ndarray | None, column: str | None, num_documents: int) ->
     return values
 
 
-def _phase(
-    name: str,
-    part: Stream,
-    masked: np.ndarray | None,
-    values: np.ndarray | None,
-    rule: Rule | None,
-    pack: Pack,
-    times: int,
-) -> Phase:
+def _phase(part: _Part, pack: Pack, length: int, times: int) -> Phase:
+    stream, masked, values = part.stream, part.masked, part.values
     if values is None:
-        sequences = pack(*part, masked=masked)
-        return Phase(sequences=sequences, name=name, visits=times * len(sequences.inputs))
-    length = pack(*_rows_of(part, np.arange(1)), masked=None).inputs.shape[1]
-    num_groups = max(1, min(_GROUPS, len(part.tokens) // (_GROUP_SEQUENCES * length)))
-    groups = [rows for rows in value_groups(values, part.starts, num_groups) if np.diff(part.starts)[rows].any()]
-    packed = [pack(*_rows_of(part, rows), masked=None if masked is None else masked[rows]) for rows in groups]
+        sequences = pack(*stream, masked=masked)
+        return Phase(sequences=sequences, name=part.name, visits=times * len(sequences.inputs))
+    num_groups = max(1, min(_GROUPS, len(stream.tokens) // (_GROUP_SEQUENCES * length)))
+    groups = value_groups(values, stream.starts, num_groups)
+    packed = [pack(*_rows_of(stream, rows), masked=None if masked is None else masked[rows]) for rows in groups]
     sequences = _joined(packed, groups)
-    return Phase(
-        sequences=sequences,
-        name=name,
-        visits=times * len(sequences.inputs),
-        values=sequence_values(sequences, values),
-    )
+    visits = times * len(sequences.inputs)
+    return Phase(sequences=sequences, name=part.name, visits=visits, values=sequence_values(sequences, values))
 
 
 def _rows_of(stream: Stream, rows: np.ndarray) -> Stream:

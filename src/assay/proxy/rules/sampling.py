@@ -4,10 +4,10 @@ RS2: Repeated Random Sampling for Minimizing the Time-to-Accuracy of Learning, O
 section 3. Each epoch reads a fresh random share of the data. Differs: what is left of a permutation when an epoch ends
 inside it is read first in the next one (another implementation drops it), and no epoch reads a sequence twice.
 
-SeTa: Scale Efficient Training for Large Datasets, Zhou et al. 2025 (arXiv:2503.13385); authors' code mrazhou/SeTa at
-341df62. Of a random part of the data, groups of equal difficulty, easy to hard; each epoch reads a window of groups that slides.
-Differs: groups are quantiles of the losses instead of 1-D k-means; "the last epochs" are the last share of the visits,
-since epochs differ in length.
+SeTa: Scale Efficient Training for Large Datasets, Zhou et al. 2025 (arXiv:2503.13385). Authors' code: mrazhou/SeTa at
+341df62. A random part of the data in groups of equal difficulty, easy to hard; each epoch reads a window of groups that
+slides. Differs: groups are quantiles of the losses instead of 1-D k-means; "the last epochs" are the last share of the
+visits, since epochs differ in length.
 
 InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning, Qin et al. 2024 (arXiv:2303.04947), section 3.
 A share of the sequences with less than the mean loss is left out at random, and the rest of them count more by as much,
