@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -292,8 +292,7 @@ class _Training:
 
     def _sums(self, rows: tuple[Tensor, ...], part: Tensor) -> Tensor:
         first, last = int(part[0]), int(part[-1]) + 1
-        losses: Tensor = self.model.losses(*(column[first:last] for column in rows))  # type: ignore[operator]
-        return losses.sum(1)
+        return _losses(self.model, *(column[first:last] for column in rows)).sum(1)
 
     def _on_device(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs, targets and pieces of a batch [B, L] int64."""
@@ -408,6 +407,12 @@ def _part_sequences(model: nn.Module, sequences: Sequences, limits: Limits, devi
     return max(1, min(wanted, room // one))
 
 
+def _losses(model: nn.Module, *columns: Tensor) -> Tensor:
+    """Nats of each position [B, L]."""
+    losses: Tensor = cast(Any, model).losses(*columns)
+    return losses
+
+
 def _columns(sequences: Sequences, rows: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs, targets and pieces of some sequences [rows, L] int64."""
     inputs, targets, pieces = (
@@ -430,7 +435,7 @@ def _kept_bytes(model: nn.Module, sequences: Sequences, device: torch.device) ->
 
     columns = _columns(sequences, np.arange(1), device)
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        model.losses(*columns)  # type: ignore[operator]
+        _losses(model, *columns)
     return sum(sizes.values())
 
 
