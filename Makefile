@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 2
 
 .PHONY: demo install check test cluster-test bench docs fix clean
 
@@ -16,7 +17,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS) --dist loadfile
 
 cluster-test: $(VENV)/.ray
 	$(BIN)/python -m tests.cluster tests/corpus tests/api tests/refiners tests/contracts/test_collectives.py \

@@ -22,7 +22,8 @@ import yaml
 
 import assay
 from assay import terminal
-from assay.api.recipe import Calibration, Recipe
+from assay.api.recipe import Recipe
+from assay.api.recipe_parts import Calibration
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.workspace import Workspace

@@ -9,7 +9,8 @@ from assay.api.embedding import embed
 from assay.api.labelling import Labels, label
 from assay.api.quotas import LearnedQuota, learn_quota
 from assay.api.reading import benchmarks, read, write
-from assay.api.recipe import Arm, Calibration, Recipe
+from assay.api.recipe import Arm, Recipe
+from assay.api.recipe_parts import Calibration
 from assay.api.refining import refine
 from assay.api.scoring import score
 from assay.api.selecting import select

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 import assay
-from assay.api.recipe import Arm, OverlapGuard, Recipe, Write
+from assay.api.recipe import Arm, Recipe
+from assay.api.recipe_parts import OverlapGuard, Write
 from assay.errors import InvalidParameterError
 from assay.scorers import DSIR, Length
 from assay.selection.budget import Budget
@@ -181,7 +182,7 @@ def test_targets_in_every_form(tmp_path: Path) -> None:
         ({"target": {"a": "x", "a.heldout": "y"}}, r"`target` \(='a.heldout'\) must be a name that is not another's"),
         ({"write": {"to": 5}}, r"write: `to` \(=5\) must be text"),
         ({"arms": {"a": {"max_repeats": 0}}}, r"`arms.a.max_repeats` \(=0\) must be an integer ≥ 1"),
-        ({"proxy": {"gpt": {}}}, r"`proxy` \(='gpt'\) must be one of ngram"),
+        ({"proxy": {"lstm": {}}}, r"`proxy` \(='lstm'\) must be one of ngram"),
         ({"proxy": {"ngram": {"order": 0}}}, r"proxy.ngram: `order` \(=0\) must be an integer ≥ 1"),
         ({"proxy": {"ngram": {"order": 6}}}, r"proxy.ngram: `order` \(=6\) must be at most 5. A vocabulary of 8,192"),
         ({"proxy": {"ngram": {"order": True}}}, r"proxy.ngram: `order` \(=True\) must be an integer ≥ 1"),

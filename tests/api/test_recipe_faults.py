@@ -11,7 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.api.recipe import Benchmarks, Calibration, OverlapGuard, Recipe, Target, Write
+from assay.api.recipe import Recipe
+from assay.api.recipe_parts import Benchmarks, Calibration, OverlapGuard, Target, Write
 from assay.errors import InvalidParameterError
 from assay.proxy import PROXIES
 from assay.refiners import REFINERS

@@ -25,7 +25,7 @@ from functools import partial, reduce
 
 import numpy as np
 
-from assay.api.recipe import Calibration
+from assay.api.recipe_parts import Calibration
 from assay.api.scoring import score
 from assay.artifacts.kinds import Corpus, Scores, check_corpus
 from assay.artifacts.workspace import Workspace

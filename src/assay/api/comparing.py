@@ -11,7 +11,8 @@ from typing import Any
 from assay.api.costing import steps_behind
 from assay.api.describing import core_seconds, describe_arm, overlapping_documents
 from assay.api.planning import Plan, Step
-from assay.api.recipe import BEST, RANDOM, Arm, Recipe, Write
+from assay.api.recipe import RANDOM, Arm, Recipe
+from assay.api.recipe_parts import BEST, Write
 from assay.api.rungs import other_rungs, trust
 from assay.api.staging import Evidence, Stage, gather_evidence, plan_stage, prepare
 from assay.artifacts.comparison import Comparison

@@ -1,17 +1,18 @@
 """A recipe: pool, target, budget and arms in YAML, read straight into the dataclasses that do the work."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from assay.api.building import build, check_keys, mapping, named
+from assay.api.recipe_parts import BEST, Benchmarks, Calibration, OverlapGuard, Source, Target, TaskFile, Write
 from assay.api.yamlfile import parse, problem, read_yaml
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import location
-from assay.corpus.write import FORMATS
 from assay.errors import (
     InvalidParameterError,
     check,
@@ -24,88 +25,14 @@ from assay.errors import (
 from assay.proxy import GPT, PROXIES, NGram, Proxy
 from assay.proxy.rules import RULES, Rule, Rules
 from assay.proxy.rules.phases import MATCHES, score_column
-from assay.proxy.tasks import FORMS
-from assay.refiners import REFINERS, Refiner
-from assay.scorers import EMBEDDING, PREFIXES, SCORERS, Heuristics, Method, Overlap
+from assay.refiners import REFINERS
+from assay.scorers import EMBEDDING, PREFIXES, SCORERS, Heuristics, Method
 from assay.selection.budget import Budget
 from assay.selection.expressions import Expression
 from assay.selection.policies import POLICIES, Policy, Uniform
-from assay.selection.presets import PRESETS, changed
+from assay.selection.presets import changed
 
 RANDOM = "random"
-BEST = "best"
-_RULES = list(dict.fromkeys(rule for rules in PRESETS.values() for rule in rules))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where documents are read from; the arguments of `assay.read`. From Python, `read` may be an open corpus.
-
-    refine: what changes the text before anything else looks at it, one refiner after the other.
-    """
-
-    read: str | list[str] | Corpus
-    text: str = "text"
-    id: str | None = None
-    format: str | None = None
-    extract: str | None = None
-    max_failed_share: float = 0.0
-    refine: tuple[Refiner, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("text", "id", "format", "extract"):
-            if getattr(self, name) is not None or name == "text":
-                check_text(name, getattr(self, name))
-        check_number("max_failed_share", self.max_failed_share, "a share from 0 to 1", lambda x: 0 <= x <= 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target(Source):
-    """Target documents. holdout: the share of them to test on, or a file of other documents to test on."""
-
-    holdout: float | str = 0.3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.holdout, str):
-            check_number("holdout", self.holdout, "a share above 0 and below 1, or a path", lambda x: 0 < x < 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Benchmarks(Source):
-    """Question sets to look for in the pool. exclude: leave documents with one of their items out of every arm."""
-
-    exclude: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(isinstance(self.exclude, bool), "exclude", self.exclude, "true or false")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskFile:
-    """Benchmark items that every proxy is asked.
-
-    read: a file of JSON lines, see docs/benchmarks.md. form: how an item is put; default as its folder is called.
-    examples: a file to draw shots from; default the other items. shots: examples before each question.
-    max_items: how many are asked, drawn by their ids; default all.
-    """
-
-    read: str
-    form: str | None = None
-    examples: str | None = None
-    shots: int = 0
-    max_items: int | None = None
-
-    def __post_init__(self) -> None:
-        check_text("read", self.read)
-        if self.form is not None:
-            check_choice("form", self.form, FORMS)
-        if self.examples is not None:
-            check_text("examples", self.examples)
-        check_integer("shots", self.shots, 0)
-        if self.max_items is not None:
-            check_integer("max_items", self.max_items, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,105 +77,6 @@ class Arm:
         names = {PREFIXES[prefix] for prefix in prefixes if prefix in PREFIXES} - {scorer.name for scorer in own}
         known = {scorer.name: scorer for scorer in self.others}
         return own + [known[name] if name in known else SCORERS[name]() for name in sorted(names)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """The rules' stop words and thresholds for one language; see `assay.calibrate`. Prints as a table.
-
-    stop_words: what `Heuristics` counts. thresholds: by rule, as in "gopher.words_too_long"; other rules keep theirs.
-    dropped: for information, the share of the reference that fails each rule.
-    """
-
-    stop_words: tuple[str, ...] = Heuristics.stop_words
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    dropped: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stop_words", self.scorer().stop_words)
-        known = [rule.reason for rule in _RULES]
-        for name in ("thresholds", "dropped"):
-            for reason, value in _mapping(name, getattr(self, name)).items():
-                check_choice(name, reason, known)
-                check_number(f"{name}.{reason}", value, "a number", lambda _: True)
-
-    def __str__(self) -> str:
-        lines = [f"stop words: {', '.join(self.stop_words)}", f"{'rule':36}{'English':>10}{'here':>10}{'drops':>8}"]
-        for rule in _RULES:
-            if rule.reason in self.thresholds:
-                here = f"{rule.threshold:>10g}{self.thresholds[rule.reason]:>10g}"
-                share = f"{self.dropped[rule.reason]:>8.1%}" if rule.reason in self.dropped else ""
-                lines.append(f"{rule.reason:34}{rule.sign:2}{here}{share}")
-        return "\n".join(lines)
-
-    def scorer(self) -> Heuristics:
-        """The scorer that counts these stop words."""
-        return Heuristics(stop_words=self.stop_words)
-
-    def where(self, text: str) -> str:
-        """An expression with the thresholds in every `passes(...)` of it, for `assay.select(where=...)`.
-
-        Raises:
-            InvalidParameterError: `text` is not an expression.
-        """
-        Expression(text)
-        return changed(text, self.thresholds)
-
-    def save(self, path: str | Path) -> None:
-        """Writes a YAML file, for `calibration:` of a recipe and for `load`."""
-        content = {
-            "stop_words": list(self.stop_words),
-            "thresholds": dict(self.thresholds),
-            "dropped": dict(self.dropped),
-        }
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
-        Path(path).write_text(text, encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Calibration":
-        """Reads what `save` wrote, or a file of the same layout; keys may be left out.
-
-        Raises:
-            InvalidParameterError: no such file, not YAML, an unknown key or rule, or a value that is no number.
-        """
-        file = Path(path)
-        content = read_yaml(file, f"There is no calibration {file}. `assay.calibrate(...).save(...)` writes one.")
-        found: Calibration = _build(cls, content, str(file))
-        return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class OverlapGuard:
-    """What to do with pool documents that share runs of words with target or held-out text.
-
-    words, max_documents: see `Overlap`. max_share: documents with a larger share of shared runs are left out; 1 = only
-    count them.
-    """
-
-    words: int = 13
-    max_documents: int = 10
-    max_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_number("max_share", self.max_share, "a share from 0 to 1", lambda x: 0 <= x <= 1)
-        self.scorer()
-
-    def scorer(self) -> Overlap:
-        """The scorer that finds the runs."""
-        return Overlap(words=self.words, max_documents=self.max_documents)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Write:
-    """What to write at the end. arm: the arm's name, or "best". to: a folder. format: parquet, jsonl or jsonl.zst."""
-
-    to: str
-    arm: str = BEST
-    format: str = "parquet"
-
-    def __post_init__(self) -> None:
-        check_text("to", self.to)
-        check_choice("format", self.format, FORMATS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,9 +161,9 @@ class Recipe:
         Raises:
             InvalidParameterError: as `load`.
         """
-        values = dict(_mapping("recipe", content))
+        values = dict(mapping("recipe", content))
         names = {f.name for f in fields(cls)} - {"targets"} | {"target"}
-        _check_keys("recipe", values, names)
+        check_keys("recipe", values, names)
         for name in ("pool", "target", "budget", "arms"):
             check(name in values, name, None, "given", "`assay init` writes a recipe that has everything.")
         values["pool"] = _source(Source, values["pool"], "pool", folder)
@@ -344,12 +172,12 @@ class Recipe:
             values["benchmarks"] = _source(Benchmarks, values["benchmarks"], "benchmarks", folder)
             check(not isinstance(values["benchmarks"].read, Corpus), "benchmarks", content["benchmarks"], "files")
         values["budget"] = Budget.parse(values["budget"])
-        scorers = _mapping("scorers", values.pop("scorers", None) or {})
+        scorers = mapping("scorers", values.pop("scorers", None) or {})
         values["scorers"] = tuple(
             rooted_scorer(named_scorer("scorers", {name: scorers[name]}), "scorers", folder) for name in scorers
         )
         given = {scorer.name: scorer for scorer in values["scorers"]}
-        arms = _mapping("arms", values["arms"])
+        arms = mapping("arms", values["arms"])
         arms = {str(name): _arm(arm, f"arms.{name}", folder, given) for name, arm in arms.items()}
         arms = {n: arm if n == RANDOM else _with_others(arm, values["scorers"]) for n, arm in arms.items()}
         if values.get("calibration") is not None:
@@ -357,13 +185,13 @@ class Recipe:
             arms = {n: arm if n == RANDOM else _calibrated(arm, values["calibration"]) for n, arm in arms.items()}
         values["arms"] = {RANDOM: arms.pop(RANDOM, Arm())} | arms
         if "proxy" in values:
-            values["proxy"] = _named("proxy", values["proxy"], PROXIES)
+            values["proxy"] = named("proxy", values["proxy"], PROXIES)
         if "tasks" in values:
             values["tasks"] = _tasks(values["tasks"] or {}, folder)
         if "overlap" in values:
-            values["overlap"] = _build(OverlapGuard, values["overlap"], "overlap")
+            values["overlap"] = build(OverlapGuard, values["overlap"], "overlap")
         if values.get("write") is not None:
-            write = _build(Write, values["write"], "write")
+            write = build(Write, values["write"], "write")
             values["write"] = Write(to=_path(write.to, folder), arm=write.arm, format=write.format)
         return cls(**values)
 
@@ -371,8 +199,8 @@ class Recipe:
 def _arm(content: Any, where: str, folder: Path | None, given: Mapping[str, Method]) -> Arm:
     if isinstance(content, Arm):
         return content
-    values = dict(_mapping(where, content if content is not None else {}))
-    _check_keys(where, values, {"score", "select", "where", "max_repeats", "train", "match"})
+    values = dict(mapping(where, content if content is not None else {}))
+    check_keys(where, values, {"score", "select", "where", "max_repeats", "train", "match"})
     scorer, by = _score(values.get("score"), f"{where}.score", given)
     if scorer is not None and given.get(scorer.name) is not scorer:  # whose paths are rooted already
         scorer = rooted_scorer(scorer, f"{where}.score", folder)
@@ -401,10 +229,10 @@ def _training(content: Any, where: str) -> Rule | None:
     if content is None or isinstance(content, Rule):
         return content
     if not isinstance(content, list):
-        rule: Rule = _named(where, content, RULES)
+        rule: Rule = named(where, content, RULES)
         return rule
     try:
-        return Rules(rules=tuple(_named(f"{where}[{k}]", one, RULES) for k, one in enumerate(content)))
+        return Rules(rules=tuple(named(f"{where}[{k}]", one, RULES) for k, one in enumerate(content)))
     except InvalidParameterError as error:
         raise InvalidParameterError(f"{where}: {error}") from None
 
@@ -415,8 +243,8 @@ def _tasks(content: Any, folder: Path | None) -> dict[str, TaskFile]:
         check(all(isinstance(path, str) for path in content), "tasks", content, "paths, or names with {read: path}")
         content = {"/".join(Path(path).parts[-2:]).split(".")[0]: path for path in content}
     found = {}
-    for name, given in _mapping("tasks", content).items():
-        task = _build(TaskFile, {"read": given} if isinstance(given, str) else given, f"tasks.{name}")
+    for name, given in mapping("tasks", content).items():
+        task = build(TaskFile, {"read": given} if isinstance(given, str) else given, f"tasks.{name}")
         examples = None if task.examples is None else _path(task.examples, folder)
         found[str(name)] = replace(task, read=_path(task.read, folder), examples=examples)
     return found
@@ -426,7 +254,7 @@ def _calibration(content: Any, folder: Path | None) -> Calibration:
     if isinstance(content, Calibration):
         return content
     if not isinstance(content, str):
-        built: Calibration = _build(Calibration, content, "calibration")
+        built: Calibration = build(Calibration, content, "calibration")
         return built
     try:
         return Calibration.load(_path(content, folder))
@@ -455,10 +283,10 @@ def _score(content: Any, where: str, given: Mapping[str, Method]) -> tuple[Metho
         return None, None
     if isinstance(content, str):
         if content in SCORERS:
-            scorer = given[content] if content in given else _named(where, content, SCORERS)
+            scorer = given[content] if content in given else named(where, content, SCORERS)
             return scorer, _first_column(scorer)
         return None, content
-    values = dict(_mapping(where, content))
+    values = dict(mapping(where, content))
     by = values.pop("by", None)
     if by is not None:
         check_text(f"{where}.by", by)
@@ -480,7 +308,7 @@ def named_scorer(where: str, content: Any) -> Method:
             inner = [key for key in SCORERS[name].nested if parameters.get(key) is not None]
             built = {key: named_scorer(f"{where}.{name}.{key}", parameters[key]) for key in inner}
             content = {name: {**parameters, **built}}
-    scorer: Method = _named(where, content, SCORERS)
+    scorer: Method = named(where, content, SCORERS)
     return scorer
 
 
@@ -517,45 +345,21 @@ def _policy(content: Any, where: str) -> Policy:
         if isinstance(parameters, Mapping) and "within" in parameters:
             within = _policy(parameters["within"], f"{where}.{name}.within")
             content = {name: {**parameters, "within": within}}
-    return _named(where, content, POLICIES)
-
-
-def _named(where: str, content: Any, table: Mapping[str, Any]) -> Any:
-    """An object of `table` from "name" or {name: {parameters}}."""
-    if isinstance(content, str):
-        content = {content: {}}
-    values = _mapping(where, content)
-    check(len(values) == 1, where, dict(values), f"one of {', '.join(table)}, with its parameters")
-    name, parameters = next(iter(values.items()))
-    check_choice(where, name, table)
-    return _build(table[name], parameters if parameters is not None else {}, f"{where}.{name}")
-
-
-def _build(kind: type[Any], content: Any, where: str) -> Any:
-    """A dataclass from a mapping; unknown and missing keys are errors that name them."""
-    values = _mapping(where, content)
-    known = {f.name: f for f in fields(kind)}
-    _check_keys(where, values, set(known))
-    missing = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING and n not in values]
-    check(not missing, f"{where}.{missing[0] if missing else ''}", None, "given")
-    try:
-        return kind(**values)
-    except InvalidParameterError as error:
-        raise InvalidParameterError(f"{where}: {error}") from None
+    return named(where, content, POLICIES)
 
 
 def _targets(content: Any, folder: Path | None) -> dict[str, Target]:
-    values = _mapping("target", _as_source(content))
+    values = mapping("target", _as_source(content))
     named = values if "read" not in values and values else {"target": values}
     return {str(name): _source(Target, value, f"target.{name}", folder) for name, value in named.items()}
 
 
 def _source(kind: type[Any], content: Any, where: str, folder: Path | None) -> Any:
-    values = dict(_mapping(where, _as_source(content)))
+    values = dict(mapping(where, _as_source(content)))
     refiners = values.get("refine") or []
     listed = refiners if isinstance(refiners, list) else [refiners]
-    values["refine"] = tuple(_named(f"{where}.refine", refiner, REFINERS) for refiner in listed)
-    return _rooted(_build(kind, values, where), where, folder)
+    values["refine"] = tuple(named(f"{where}.refine", refiner, REFINERS) for refiner in listed)
+    return _rooted(build(kind, values, where), where, folder)
 
 
 def _as_source(content: Any) -> Any:
@@ -584,19 +388,6 @@ def _rooted(source: Any, where: str, folder: Path | None) -> Any:
 def _path(text: str, folder: Path | None) -> str:
     path = location(text)
     return str(path if isinstance(path, RemotePath) or path.is_absolute() or folder is None else folder / path)
-
-
-def _mapping(where: str, content: Any) -> Mapping[str, Any]:
-    check(isinstance(content, Mapping), where, content, "a mapping of keys to values")
-    return content
-
-
-def _check_keys(where: str, values: Mapping[str, Any], known: set[str]) -> None:
-    for key in values:
-        if key not in known:
-            hint = did_you_mean(key, known)
-            takes = ", ".join(sorted(known)) or "no parameters"
-            raise InvalidParameterError(f"`{where}` has no {key!r}; it takes {takes}. {hint}".rstrip())
 
 
 def set_keys(content: Any, changes: Mapping[str, str]) -> None:

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from assay.api.planning import Plan, Step
 from assay.api.reading import benchmarks
-from assay.api.recipe import RANDOM, Recipe, Source, Target, TaskFile
+from assay.api.recipe import RANDOM, Recipe
+from assay.api.recipe_parts import Source, Target, TaskFile
 from assay.api.refining import refine
 from assay.api.running import Bench, Task, Training, run
 from assay.api.scoring import open_document_sets, score

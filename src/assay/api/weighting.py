@@ -21,7 +21,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from assay.api.planning import Plan
-from assay.api.recipe import RANDOM, Arm, Recipe, Target
+from assay.api.recipe import RANDOM, Arm, Recipe
+from assay.api.recipe_parts import Target
 from assay.api.running import Bench, Task
 from assay.api.selecting import Question
 from assay.api.staging import Stage, do_tasks, open_targets, plan_stage

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-from assay.errors import check, check_choice, check_integer
+from assay.errors import InvalidParameterError, check, check_choice, check_integer
 from assay.models.sizes import SIZES
 from assay.models.tokenizer import MAX_VOCAB
 from assay.models.torch_extra import require
@@ -39,7 +39,10 @@ class GPT:
         check_choice("size", self.size, SIZES)
         check_integer("vocab_size", self.vocab_size, 257, MAX_VOCAB)
         check(isinstance(self.settings, Mapping), "settings", self.settings, "settings by name")
-        _ = self.all_settings
+        try:
+            _ = self.all_settings
+        except InvalidParameterError as error:
+            raise InvalidParameterError(f"settings: {error}") from None
         require("Proxy `gpt`")
 
     @property
