@@ -10,13 +10,16 @@ arXiv:2410.10989), but for losses by token, not for their sum.
 It cannot be differentiated twice, nor forwards, nor by torch.func; the model's `logits` can.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_CHUNK_BYTES = 8 << 20  # of logits at a time: what a core's cache holds; a GPU takes 32 times as much
+from assay.models.fused import surprise
+
+_CPU_BYTES, _GPU_BYTES = 8 << 20, 256 << 20  # of logits at a time; 8 MB stay in a cache
 
 
 def token_losses(hidden: Tensor, head: Tensor, targets: Tensor, ignored: int) -> Tensor:
@@ -40,17 +43,20 @@ class _TokenLosses(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, ignored: int) -> Tensor:
         wants_hidden, wants_head = ctx.needs_input_grad[:2]
         losses = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
-        hidden_gradient = torch.empty_like(hidden) if wants_hidden else None
-        head_gradient = torch.zeros_like(head, dtype=torch.float32) if wants_head else None
-        for rows in _chunks(hidden, head):
-            logits, losses[rows] = _softmax(hidden[rows], head, targets[rows], ignored)
-            if wants_hidden or wants_head:
-                slopes = _slopes(logits, targets[rows], ignored).to(hidden.dtype)
-                if hidden_gradient is not None:
-                    torch.mm(slopes, head, out=hidden_gradient[rows])
-                if head_gradient is not None:
-                    _add_product(head_gradient, slopes, hidden[rows])
-        ctx.save_for_backward(hidden, head, targets, hidden_gradient, head_gradient)
+        by_hidden = torch.empty_like(hidden) if wants_hidden else None
+        by_head = torch.zeros_like(head, dtype=torch.float32) if wants_head else None
+        for rows, shares, inverses in _shares(hidden, head, targets, ignored, losses):
+            if by_hidden is not None:
+                torch.mm(shares, head, out=by_hidden[rows])
+                by_hidden[rows] *= inverses
+            if by_head is not None:
+                _add_product(by_head, shares, hidden[rows] * inverses)
+        counted = (targets != ignored)[:, None].to(hidden.dtype)
+        if by_hidden is not None:
+            by_hidden -= head[_known(targets, head)] * counted
+        if by_head is not None:
+            by_head.index_add_(0, _known(targets, head), (hidden * counted).float(), alpha=-1)
+        ctx.save_for_backward(hidden, head, targets, by_hidden, by_head)
         ctx.ignored = ignored
         return losses
 
@@ -58,50 +64,58 @@ class _TokenLosses(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, weights: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         """`weights`: what each token's loss counts [tokens] float32."""
-        hidden, head, targets, hidden_gradient, head_gradient = ctx.saved_tensors
-        if hidden_gradient is not None:
-            hidden_gradient = hidden_gradient * weights[:, None].to(hidden.dtype)
-        if head_gradient is not None:
+        hidden, head, targets, by_hidden, by_head = ctx.saved_tensors
+        if by_hidden is not None:
+            by_hidden = by_hidden * weights[:, None].to(hidden.dtype)
+        if by_head is not None:
             counted = weights[targets != ctx.ignored]
             if len(counted) and bool((counted == counted[0]).all()):
-                head_gradient = head_gradient * counted[0]
+                by_head = by_head * counted[0]
             else:
-                head_gradient = _weighted_head_gradient(hidden, head, targets, weights, ctx.ignored)
-            head_gradient = head_gradient.to(head.dtype)
-        return hidden_gradient, head_gradient, None, None
+                by_head = _weighted(hidden, head, targets, weights, ctx.ignored)
+            by_head = by_head.to(head.dtype)
+        return by_hidden, by_head, None, None
 
 
-def _weighted_head_gradient(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, ignored: int) -> Tensor:
-    gradient = torch.zeros_like(head, dtype=torch.float32)
-    for rows in _chunks(hidden, head):
-        logits, _ = _softmax(hidden[rows], head, targets[rows], ignored)
-        slopes = _slopes(logits, targets[rows], ignored).to(hidden.dtype)
-        _add_product(gradient, slopes, hidden[rows] * weights[rows, None].to(hidden.dtype))
-    return gradient
+def _weighted(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, ignored: int) -> Tensor:
+    """The head's gradient when losses count differently."""
+    by_head = torch.zeros_like(head, dtype=torch.float32)
+    counts = (weights * (targets != ignored))[:, None].to(hidden.dtype)
+    for rows, shares, inverses in _shares(hidden, head, targets, ignored, torch.empty_like(weights)):
+        _add_product(by_head, shares, hidden[rows] * (inverses * counts[rows]))
+    return by_head.index_add_(0, _known(targets, head), (hidden * counts).float(), alpha=-1)
 
 
-def _chunks(hidden: Tensor, head: Tensor) -> list[slice]:
-    size = _CHUNK_BYTES * (1 if hidden.device.type == "cpu" else 32)
-    length = max(1, size // (4 * len(head)))
-    return [slice(start, start + length) for start in range(0, len(hidden), length)]
+def _shares(
+    hidden: Tensor, head: Tensor, targets: Tensor, ignored: int, losses: Tensor
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Fills `losses` [tokens]; of some rows at a time exp(logits - their largest), and 1 / the sum of each row [rows, 1].
+
+    The latter is 0 where the target is `ignored`. The former is only good until the next are asked for.
+    """
+    on_cpu = hidden.device.type == "cpu" and hidden.dtype == torch.float32
+    length = max(1, (_CPU_BYTES if on_cpu else _GPU_BYTES) // (4 * len(head)))
+    buffer = hidden.new_empty(min(length, len(hidden)), len(head))
+    for start in range(0, len(hidden), length):
+        rows = slice(start, min(start + length, len(hidden)))
+        logits = torch.mm(hidden[rows], head.T, out=buffer[: rows.stop - start])
+        if on_cpu:
+            inverses = torch.empty_like(losses[rows])
+            surprise(logits, targets[rows], ignored, losses[rows], inverses)
+            yield rows, logits, inverses[:, None]
+        else:
+            logits = logits.float()
+            logits = logits - logits.amax(1, keepdim=True)
+            chosen = logits.gather(1, _known(targets[rows], head)[:, None])[:, 0]
+            sums = logits.exp_().sum(1)
+            counted = targets[rows] != ignored
+            losses[rows] = (sums.log() - chosen) * counted
+            yield rows, logits.to(hidden.dtype), (counted / sums)[:, None].to(hidden.dtype)
 
 
-def _softmax(hidden: Tensor, head: Tensor, targets: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
-    """Probabilities [tokens, vocabulary] float32 and losses [tokens]."""
-    logits = (hidden @ head.T).float()
-    logits -= logits.amax(1, keepdim=True)
-    chosen = logits.gather(1, targets.clamp(0, len(head) - 1)[:, None])[:, 0]
-    sums = logits.exp_().sum(1)
-    losses = (sums.log() - chosen).masked_fill_(targets == ignored, 0.0)
-    return logits.mul_((1 / sums)[:, None]), losses
-
-
-def _slopes(probabilities: Tensor, targets: Tensor, ignored: int) -> Tensor:
-    """The gradient of each token's loss by its logits, in place of the probabilities."""
-    counted = (targets != ignored).to(probabilities.dtype)
-    probabilities.mul_(counted[:, None])
-    probabilities.scatter_add_(1, targets.clamp(0, probabilities.shape[1] - 1)[:, None], -counted[:, None])
-    return probabilities
+def _known(targets: Tensor, head: Tensor) -> Tensor:
+    """Targets as rows of the head; any row stands for those ignored."""
+    return targets.clamp(max=len(head) - 1)
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

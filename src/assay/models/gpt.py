@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -31,11 +32,12 @@ from assay.artifacts.storage import atomic_path
 from assay.errors import AssayError, InputError, check, check_choice, check_integer, check_number
 from assay.models import torch_extra
 from assay.models.cross_entropy import token_losses
+from assay.models.fused import EPSILON, attended, gated, normalised
 from assay.models.sizes import SIZES
 
 NONE = 65535  # the target of a position that has no loss
 END = "<|endoftext|>"
-_EPSILON = 1e-6
+FUSED=True
 _START = 0.02  # standard deviation of weights at the start
 
 
@@ -99,7 +101,7 @@ class GPT(nn.Module):
         self.precision: torch.dtype | None = None
         self.embedding = nn.Embedding(config.rows, config.width)
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.depth))
-        self.norm = nn.RMSNorm(config.width, eps=_EPSILON)
+        self.norm = nn.RMSNorm(config.width, eps=EPSILON)
         self._draw(seed)
         cosines, sines = _rotations(config)
         self.register_buffer("cosines", cosines, persistent=False)
@@ -130,8 +132,13 @@ class GPT(nn.Module):
         num_positions = inputs.shape[1]
         rule = f"at most the model's context (={self.config.context})"
         check(num_positions <= self.config.context, "inputs.shape[1]", num_positions, rule)
-        mask = None if pieces is None else _mask(pieces)
         rotation = self.cosines[:num_positions], self.sines[:num_positions]
+        if self._is_fused():
+            state, starts = self.embedding(inputs.flatten()), _starts(inputs.shape, pieces)
+            for block in self.blocks:
+                state = block.fused(state, rotation, starts)
+            return normalised(state, self.norm.weight).view(*inputs.shape, -1)
+        mask = None if pieces is None else _mask(pieces)
         with self._casting():
             state = self.embedding(inputs)
             for block in self.blocks:
@@ -161,6 +168,10 @@ class GPT(nn.Module):
             return self.precision or weights.dtype
         return torch.bfloat16 if weights.device.type == "cuda" else torch.float32
 
+    def _is_fused(self) -> bool:
+        weights = self.embedding.weight
+        return weights.device.type == "cpu" and weights.dtype == torch.float32 == self._precision() and FUSED
+
     def _casting(self) -> torch.autocast:
         weights, precision = self.embedding.weight, self._precision()
         return torch.autocast(weights.device.type, precision, enabled=precision != weights.dtype)
@@ -170,16 +181,17 @@ class _Block(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
         width, self.heads = config.width, config.heads
-        self.attention_norm = nn.RMSNorm(width, eps=_EPSILON)
+        self.attention_norm = nn.RMSNorm(width, eps=EPSILON)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.query_norm = nn.RMSNorm(width // config.heads, eps=_EPSILON)
-        self.key_norm = nn.RMSNorm(width // config.heads, eps=_EPSILON)
+        self.query_norm = nn.RMSNorm(width // config.heads, eps=EPSILON)
+        self.key_norm = nn.RMSNorm(width // config.heads, eps=EPSILON)
         self.output = nn.Linear(width, width, bias=False)
-        self.hidden_norm = nn.RMSNorm(width, eps=_EPSILON)
+        self.hidden_norm = nn.RMSNorm(width, eps=EPSILON)
         self.gate_up = nn.Linear(width, 2 * config.hidden, bias=False)
         self.down = nn.Linear(config.hidden, width, bias=False)
 
     def forward(self, state: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+        """The next state [sequences, positions, width], by torch's own layers: any device, any precision."""
         state = state + self._attend(self.attention_norm(state), rotation, mask)
         gate, up = self.gate_up(self.hidden_norm(state)).chunk(2, dim=-1)
         return state + self.down(functional.silu(gate) * up)
@@ -194,18 +206,25 @@ class _Block(nn.Module):
         )
         return self.output(mixed.transpose(1, 2).flatten(2))
 
+    def fused(self, state: Tensor, rotation: tuple[Tensor, Tensor], starts: np.ndarray) -> Tensor:
+        """The next state [positions, width] in float32 on a CPU, by kernels; `starts` as in `fused.attended`."""
+        qkv = self.qkv(normalised(state, self.attention_norm.weight)).view(len(state), 3, self.heads, -1)
+        gains = torch.stack((self.query_norm.weight * qkv.shape[-1] ** -0.5, self.key_norm.weight))
+        state = state + self.output(attended(qkv, gains, rotation, starts))
+        return state + self.down(gated(self.gate_up(normalised(state, self.hidden_norm.weight))))
+
 
 def _rotations(config: GPTConfig) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of each position's angles [context, 1, head width / 2]; Su et al. 2021 (arXiv:2104.09864)."""
+    """Cosines and sines of each position's angles [context, head width / 2]; Su et al. 2021 (arXiv:2104.09864)."""
     size = config.width // config.heads
     frequencies = config.theta ** -(torch.arange(0, size, 2, dtype=torch.float32) / size)
-    angles = torch.arange(config.context, dtype=torch.float32)[:, None, None] * frequencies
+    angles = torch.arange(config.context, dtype=torch.float32)[:, None] * frequencies
     return angles.cos(), angles.sin()
 
 
 def _rotate(vectors: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """Vectors [sequences, positions, heads, size] turned by their position's angles: halves are the two coordinates."""
-    cosines, sines = rotation
+    cosines, sines = (table[:, None] for table in rotation)
     first, second = vectors.chunk(2, dim=-1)
     return torch.cat((first * cosines - second * sines, second * cosines + first * sines), dim=-1)
 
@@ -213,6 +232,16 @@ def _rotate(vectors: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
 def _mask(pieces: Tensor) -> Tensor:
     """Which positions each may look at [sequences, 1, positions, positions]: earlier ones of its piece, and itself."""
     return (pieces[:, None, :, None] == pieces[:, None, None, :]).tril()
+
+
+def _starts(shape: torch.Size, pieces: Tensor | None) -> np.ndarray:
+    """Where each position's piece starts, counted through all sequences [sequences * positions] int64."""
+    begins = np.zeros(shape, bool)
+    begins[:, 0] = True
+    if pieces is not None:
+        numbers = pieces.numpy()
+        begins[:, 1:] = numbers[:, 1:] != numbers[:, :-1]
+    return np.maximum.accumulate(np.where(begins.ravel(), np.arange(begins.size), 0))
 
 
 def save(model: GPT, folder: Path, tokenizer_json: str) -> None:
@@ -305,7 +334,7 @@ def _config(config: GPTConfig) -> dict[str, Any]:
         "num_key_value_heads": config.heads,
         "head_dim": config.width // config.heads,
         "hidden_act": "silu",
-        "rms_norm_eps": _EPSILON,
+        "rms_norm_eps": EPSILON,
         "rope_theta": config.theta,
         "max_position_embeddings": config.context,
         "attention_bias": False,
