@@ -1,5 +1,7 @@
 """Rules at work in runs of a tiny model: neutral ones change no byte, others go on after a stop to the same bytes."""
 
+from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,8 +24,9 @@ from assay.proxy.schedule import Phase, make_plan
 from assay.proxy.stream import Stream
 from tests.proxy.rules.training import LENGTH, SETTINGS, VOCAB, documents, train_tiny
 
-STREAM = Stream(*documents(120))
-PREFIX_SIZES = np.arange(120) % 4
+NUM = 60  # documents
+STREAM = Stream(*documents(NUM))
+PREFIX_SIZES = np.arange(NUM) % 4
 PREFIXES = (
     np.full(PREFIX_SIZES.sum(), VOCAB - 1, np.uint16),
     np.concatenate(([0], np.cumsum(PREFIX_SIZES))),
@@ -34,6 +37,11 @@ FACTS = Facts(values=np.diff(STREAM.starts).astype(float), prefixes=PREFIXES)
 def phases_of(rule: Rule | None, **changes) -> list[Phase]:
     options = {"length": LENGTH, "end_id": VOCAB, "seed": 2, "facts": FACTS} | changes
     return make_phases(rule, STREAM, pack, **options)
+
+
+@cache
+def plain_run():
+    return train_tiny(phases_of(None), None)
 
 
 NEUTRAL = [
@@ -54,11 +62,9 @@ NEUTRAL = [
 @pytest.mark.parametrize("rule", NEUTRAL, ids=lambda rule: rule.name)
 def test_a_neutral_rule_is_plain_training_to_the_byte(rule: Rule) -> None:
     pytest.importorskip("torch")
-    sequences = pack(*STREAM, length=LENGTH, end_id=VOCAB, seed=0)
-    phases = [
-        Phase(sequences=sequences, visits=len(sequences.inputs), values=np.arange(len(sequences.inputs), dtype=float))
-    ]
-    plain, weights = train_tiny(phases, None)
+    (phase,) = phases_of(None)
+    plain, weights = plain_run()
+    phases = [replace(phase, values=np.arange(phase.num_visits, dtype=float))]
     found, same = train_tiny(phases, rule)
     assert found.losses.tobytes() == plain.losses.tobytes()
     assert same == weights
@@ -83,7 +89,7 @@ AT_WORK = [
 @pytest.mark.parametrize("rule", AT_WORK, ids=lambda rule: rule.name)
 def test_a_run_that_is_stopped_goes_on_to_the_same_bytes(rule: Rule, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    _, unruled = train_tiny(phases_of(None), None)
+    _, unruled = plain_run()
     whole, weights = train_tiny(phases_of(rule), rule)
     stops = 0
     while True:  # a limit of no seconds stops after every step; most are passed over, to save time
@@ -107,14 +113,12 @@ def test_weights_of_a_batch_that_is_read_in_parts_are_those_of_the_whole_batch(m
     pytest.importorskip("torch")
     from assay.proxy import train as module
 
-    plain, _ = train_tiny(phases_of(None), None)
+    plain, _ = plain_run()
     whole, _ = train_tiny(phases_of(None), Reweight(temperature=0.1, burn_in=0))
     monkeypatch.setattr(module, "_PART_POSITIONS", {"cpu": LENGTH})
     parts, _ = train_tiny(phases_of(None), Reweight(temperature=0.1, burn_in=0))
     np.testing.assert_allclose(parts.losses[:10], whole.losses[:10], rtol=1e-4)
-    assert (
-        np.abs(whole.losses[:10] / plain.losses[:10] - 1).max() > 0.01
-    )  # which weights of parts by themselves would be
+    assert np.abs(whole.losses[:10] / plain.losses[:10] - 1).max() > 0.01  # parts of one have even weights
     assert whole.forward_tokens == 0 and parts.forward_tokens == parts.tokens.sum()
     phases = phases_of(None)
     cost = cost_of(phases, parts.visits, parts.forward_tokens)
@@ -135,7 +139,7 @@ def test_metadata_stops_at_the_step_of_the_cooldown() -> None:
     assert switch == -(-len(main.sequences.inputs) // plan.batch)
     assert [plan.phase_of(step) for step in (switch - 1, switch)] == [0, 1]
     assert targets_told(cooldown) - np.isin(cooldown.sequences.targets, VOCAB).sum() == round(0.25 * len(STREAM.tokens))
-    assert targets_told(main) + targets_told(cooldown) == len(STREAM.tokens) + 120
+    assert targets_told(main) + targets_told(cooldown) == len(STREAM.tokens) + NUM
 
 
 def test_metadata_without_cooldown_and_cooldown_without_metadata_are_one_phase() -> None:
@@ -144,7 +148,7 @@ def test_metadata_without_cooldown_and_cooldown_without_metadata_are_one_phase()
     assert only.sequences.inputs.tobytes() == plain.sequences.inputs.tobytes()
     (told,) = phases_of(MeCo(cooldown=0))
     assert (told.sequences.pieces < np.diff(told.sequences.first_pieces)[:, None]).sum() == (
-        len(STREAM.tokens) + 120 + PREFIX_SIZES.sum()
+        len(STREAM.tokens) + NUM + PREFIX_SIZES.sum()
     )
 
 
@@ -152,7 +156,7 @@ def test_metadata_without_cooldown_and_cooldown_without_metadata_are_one_phase()
     ("rule", "twice", "cost"),
     [
         (None, True, 1),
-        (MeCo(cooldown=0), False, (len(STREAM.tokens) + 120 + PREFIX_SIZES.sum()) / (len(STREAM.tokens) + 120)),
+        (MeCo(cooldown=0), False, (len(STREAM.tokens) + NUM + PREFIX_SIZES.sum()) / (len(STREAM.tokens) + NUM)),
         (Reweight(), False, 1),
         (Reweight(), True, 4 / 3),
         (Epochs(times=3), False, 1),
@@ -206,7 +210,7 @@ def test_rules_that_cannot_be_are_refused() -> None:
     with pytest.raises(SchemaError, match="'url'"):
         phases_of(MeCo(), facts=Facts())
     with pytest.raises(InvalidParameterError, match="known for some"):
-        phases_of(Curriculum(by="x"), facts=Facts(values=np.full(120, np.nan)))
+        phases_of(Curriculum(by="x"), facts=Facts(values=np.full(NUM, np.nan)))
     with pytest.raises(InvalidParameterError, match="number of documents"):
         phases_of(Curriculum(by="x"), facts=Facts(values=np.zeros(3)))
 
