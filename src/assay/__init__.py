@@ -7,6 +7,8 @@ from assay.api.divergence import kl_reduction
 from assay.api.duplicates import duplicates
 from assay.api.embedding import embed
 from assay.api.labelling import Labels, label
+from assay.api.leakage import Leakage, leakage
+from assay.api.losses import losses
 from assay.api.quotas import LearnedQuota, learn_quota
 from assay.api.reading import benchmarks, read, write
 from assay.api.recipe import Arm, Recipe
@@ -14,11 +16,12 @@ from assay.api.recipe_parts import Calibration
 from assay.api.refining import refine
 from assay.api.scoring import score
 from assay.api.selecting import select
+from assay.api.soft_labels import soft_labels
 from assay.api.tokenizing import tokenize
 from assay.api.verifying import verify_seeds
 from assay.api.weighting import Weights, weigh
 from assay.artifacts.comparison import Comparison
-from assay.artifacts.kinds import Corpus, Embeddings, Scores, Selection, Tokens
+from assay.artifacts.kinds import Corpus, Embeddings, Scores, Selection, SoftLabels, Tokens
 from assay.artifacts.verification import Verification
 from assay.errors import AssayError
 from assay.models.embedding import Embedding
@@ -28,6 +31,7 @@ from assay.refiners import C4
 from assay.scorers import (
     BETR,
     DSIR,
+    EL2N,
     KNN,
     RDS,
     Classifier,
@@ -43,6 +47,7 @@ from assay.scorers import (
     Heuristics,
     Ideal,
     Language,
+    Learnability,
     Length,
     LongRange,
     LossDifference,
@@ -56,6 +61,7 @@ from assay.scorers import (
     Repeats,
     SemDeDup,
     Substrings,
+    Trajectories,
     VoteK,
     ZipFit,
 )
@@ -67,6 +73,7 @@ __all__ = [
     "BETR",
     "C4",
     "DSIR",
+    "EL2N",
     "KNN",
     "RDS",
     "Arm",
@@ -91,6 +98,8 @@ __all__ = [
     "Ideal",
     "Labels",
     "Language",
+    "Leakage",
+    "Learnability",
     "LearnedQuota",
     "Length",
     "LongRange",
@@ -111,10 +120,12 @@ __all__ = [
     "Scores",
     "Selection",
     "SemDeDup",
+    "SoftLabels",
     "Substrings",
     "Threshold",
     "Tokens",
     "Top",
+    "Trajectories",
     "Uniform",
     "Unique",
     "Verification",
@@ -128,12 +139,15 @@ __all__ = [
     "embed",
     "kl_reduction",
     "label",
+    "leakage",
     "learn_quota",
+    "losses",
     "membership",
     "read",
     "refine",
     "score",
     "select",
+    "soft_labels",
     "tokenize",
     "verify_seeds",
     "weigh",

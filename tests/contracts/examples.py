@@ -4,7 +4,19 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from assay.scorers import DSIR, SCORERS, Classifier, Concepts, DataMan, Distil, LongRange, QuRating, RareTokens, Scorer
+from assay.scorers import (
+    DSIR,
+    EL2N,
+    SCORERS,
+    Classifier,
+    Concepts,
+    DataMan,
+    Distil,
+    LongRange,
+    QuRating,
+    RareTokens,
+    Scorer,
+)
 from tests.ratings import judgement_rows, label_rows
 
 
@@ -53,6 +65,7 @@ GIVEN: dict[str, Example] = {
     ),
     "long_range": Example(scorer=LongRange(short=16, vocab_size=512)),
     "rare_tokens": Example(scorer=RareTokens(vocab_size=512)),
+    "el2n": Example(scorer=EL2N(column="id", runs=2, num_buckets=1 << 10)),  # each document of a class of its own
     "qurating": Example(
         scorer=QuRating(judgements={"read": "pairs.jsonl", "text": "a"}, criteria=("style",), num_buckets=1 << 12),
         documents={"judgements": pa.RecordBatch.from_pylist(judgement_rows(80))},

@@ -329,6 +329,35 @@ class Tokens(Artifact):
         return {"tokens": human_count(self.manifest.summary["tokens"])}
 
 
+class SoftLabels(Artifact):
+    """A model's likeliest tokens in the place of each token: `tokens`, `ids` and `log_probabilities`, k to a token."""
+
+    kind = "soft_labels"
+
+    @property
+    def k(self) -> int:
+        """How many there are for each token."""
+        return int(self.manifest.summary["k"])
+
+    def labels(self, part: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Of a part: token ids [tokens], where each document's start [documents + 1], and in each token's place the
+        likeliest ids [tokens, k], descending, with their log probabilities [tokens, k] float16.
+        """
+        with self.reading(part) as path, open_arrow(path) as source:
+            table = pa.ipc.open_file(source).read_all().combine_chunks()
+        count_read(table.nbytes)
+        if not len(table):
+            ids, values = np.empty((0, self.k), np.uint16), np.empty((0, self.k), np.float16)
+            return np.empty(0, np.uint16), np.zeros(1, np.int64), ids, values
+        tokens, ids, values = (table[name].combine_chunks() for name in ("tokens", "ids", "log_probabilities"))
+        likeliest, chances = (column.values.to_numpy().reshape(-1, self.k) for column in (ids, values))
+        return tokens.values.to_numpy(), tokens.offsets.to_numpy(), likeliest, chances
+
+    def facts(self) -> dict[str, str]:
+        mass = f"{self.manifest.summary['mass']:.1%}"
+        return {"tokens": human_count(self.manifest.summary["tokens"]), "a token": f"{self.k}, {mass} of probability"}
+
+
 class Embeddings(Artifact):
     """A vector of unit length per document, `embedding` fixed_size_list<halffloat>, mapped into memory where local.
 

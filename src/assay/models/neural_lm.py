@@ -48,6 +48,11 @@ class Network(NamedTuple):
     head: Callable[[torch.Tensor], torch.Tensor]
 
 
+# From states [tokens, width], logits of the next token [tokens, vocabulary] float32 and which it is [tokens] int64 to
+# figures of each token [tokens, figures] float32.
+Work = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
 class NeuralLM:
     """A model ready to work; see `assay.models.lm.LM`.
 
@@ -65,7 +70,7 @@ class NeuralLM:
         end_id: int,
         device: torch.device,
     ):
-        self.name, self._network, self.encode = name, network, tokenize
+        self.name, self.network, self.encode = name, network, tokenize
         self.vocab_size, self.context, self.end_id, self.device = vocab_size, context, end_id, device
 
     def log_probabilities(self, ids: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -74,13 +79,7 @@ class NeuralLM:
         Raises:
             InvalidParameterError: an id that the model does not have, or a probability that is no number.
         """
-        check_ids(ids, self.vocab_size)
-        cut = windows(starts, self.context)
-        result = np.empty(len(ids), np.float32)
-        with _busy, torch.inference_mode():
-            for batch in batches(cut.length, _BATCH_TOKENS.get(self.device.type, _BATCH_TOKENS["cpu"]), self.context):
-                places, losses = self._losses(ids, cut, batch)
-                result[places] = -losses
+        result = self.figures(ids, starts, _log_probability)[:, 0]
         if not np.isfinite(result).all():
             raise InvalidParameterError(
                 f"The language model in {self.name} gives log probabilities that are NaN or infinite. Its files are "
@@ -88,8 +87,25 @@ class NeuralLM:
             )
         return result
 
-    def _losses(self, ids: np.ndarray, cut: Windows, batch: "Batch") -> tuple[np.ndarray, np.ndarray]:
-        """Which tokens the windows predict [tokens], and the losses of these in nats [tokens] float32."""
+    def figures(self, ids: np.ndarray, starts: np.ndarray, work: Work) -> np.ndarray:
+        """What `work` makes of each token [tokens, figures] float32; it is called once for each block of tokens.
+
+        Raises:
+            InvalidParameterError: an id that the model does not have.
+        """
+        check_ids(ids, self.vocab_size)
+        cut = windows(starts, self.context)
+        result = np.empty((len(ids), 1), np.float32)
+        with _busy, torch.inference_mode():
+            for batch in batches(cut.length, _BATCH_TOKENS.get(self.device.type, _BATCH_TOKENS["cpu"]), self.context):
+                places, found = self._figures(ids, cut, batch, work)
+                if result.shape[1] != found.shape[1]:
+                    result = np.empty((len(ids), found.shape[1]), np.float32)
+                result[places] = found
+        return result
+
+    def _figures(self, ids: np.ndarray, cut: Windows, batch: "Batch", work: Work) -> tuple[np.ndarray, np.ndarray]:
+        """Which tokens the windows predict [tokens], and the figures of these [tokens, figures] float32."""
         rows, place = batch.rows, np.arange(batch.length)[None, :]
         length, first = cut.length[rows, None], cut.first[rows, None]
         targets = first + place
@@ -98,7 +114,7 @@ class NeuralLM:
         inputs[: len(rows)] = ids[read]
         inputs[: len(rows)][cut.starts_document[rows], 0] = self.end_id
         asked = (place >= cut.skipped[rows, None]) & (place < length)
-        states = self._network.body(torch.from_numpy(inputs).to(self.device)).flatten(0, 1)
+        states = self.network.body(torch.from_numpy(inputs).to(self.device)).flatten(0, 1)
         wanted, places = np.flatnonzero(asked), targets[asked]
         block = max(1, _LOGITS.get(self.device.type, _LOGITS["cpu"]) // self.vocab_size)
         filling = (0, -len(wanted) % block)  # blocks are of one size too
@@ -106,11 +122,15 @@ class NeuralLM:
             torch.from_numpy(np.pad(some.astype(np.int64), filling)).to(self.device).split(block)
             for some in (wanted, ids[places])
         )
-        losses = [
-            cross_entropy(self._network.head(states[some]).float(), answer, reduction="none")
+        found = [
+            work(states[some], self.network.head(states[some]).float(), answer)
             for some, answer in zip(chosen, answers, strict=True)
         ]
-        return places, torch.cat(losses)[: len(wanted)].cpu().numpy()
+        return places, torch.cat(found)[: len(wanted)].cpu().numpy()
+
+
+def _log_probability(states: torch.Tensor, logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+    return -cross_entropy(logits, answers, reduction="none")[:, None]
 
 
 class Batch(NamedTuple):

@@ -12,12 +12,14 @@ from assay.scorers.coverage import FacilityLocation, GraphCut
 from assay.scorers.dataman import DataMan
 from assay.scorers.distil import Distil
 from assay.scorers.dsir import DSIR
+from assay.scorers.el2n import EL2N
 from assay.scorers.exact import Exact
 from assay.scorers.got_d import GotD
 from assay.scorers.grouping import Grouping
 from assay.scorers.heuristics import Heuristics
 from assay.scorers.knn import KNN
 from assay.scorers.language import Language
+from assay.scorers.learnability import Learnability
 from assay.scorers.length import Length
 from assay.scorers.long_range import LongRange
 from assay.scorers.loss_difference import LossDifference
@@ -32,6 +34,7 @@ from assay.scorers.rds import RDS
 from assay.scorers.repeats import Repeats
 from assay.scorers.semdedup import SemDeDup
 from assay.scorers.substrings import Substrings
+from assay.scorers.trajectories import Trajectories
 from assay.scorers.zipfit import ZipFit
 
 SCORERS: dict[str, type[Method]] = {
@@ -43,6 +46,7 @@ SCORERS: dict[str, type[Method]] = {
     "dataman": DataMan,
     "distil": Distil,
     "dsir": DSIR,
+    "el2n": EL2N,
     "exact": Exact,
     "facility_location": FacilityLocation,
     "got_d": GotD,
@@ -51,6 +55,7 @@ SCORERS: dict[str, type[Method]] = {
     "knn": KNN,
     "ideal": Ideal,
     "language": Language,
+    "learnability": Learnability,
     "length": Length,
     "long_range": LongRange,
     "loss_difference": LossDifference,
@@ -65,6 +70,7 @@ SCORERS: dict[str, type[Method]] = {
     "repeats": Repeats,
     "semdedup": SemDeDup,
     "substrings": Substrings,
+    "trajectories": Trajectories,
     "vote_k": VoteK,
     "zipfit": ZipFit,
 }
@@ -75,6 +81,7 @@ PREFIXES: dict[str, str] = {prefix: name for name, kind in SCORERS.items() for p
 __all__ = [
     "BETR",
     "DSIR",
+    "EL2N",
     "EMBEDDING",
     "KNN",
     "PREFIXES",
@@ -96,6 +103,7 @@ __all__ = [
     "Heuristics",
     "Ideal",
     "Language",
+    "Learnability",
     "Length",
     "LongRange",
     "LossDifference",
@@ -112,6 +120,7 @@ __all__ = [
     "SemDeDup",
     "State",
     "Substrings",
+    "Trajectories",
     "VoteK",
     "ZipFit",
 ]

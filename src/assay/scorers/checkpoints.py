@@ -1,0 +1,172 @@
+"""What a model finds easy when: losses of documents at checkpoints, of folders or of n-grams that read more and more.
+
+Without folders, the checkpoints are n-gram models that have read 1/16, 1/8, 1/4, 1/2 and all of a bounded sample of the
+pool. They are cross-fitted: the sample is cut into two halves by the hash of the id, a ladder of models is trained on
+each, and every document of the pool is judged by the ladder of the half that it would not be in. So a loss falls
+because of what other documents teach, and never because a model has met the document itself.
+
+State: all models of both ladders, twice the n-grams of the sample; 60 MB for 4,000 documents of 2,000 bytes.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from assay.errors import InvalidParameterError, NotFittedError, check, check_text
+from assay.kernels.arrow import utf8
+from assay.kernels.hashing import hash_strings, mix64_array
+from assay.models.lm import NGramLM
+from assay.models.ngram import Queries, train
+from assay.models.tokenizer import BPE
+from assay.scorers.base import State
+from assay.scorers.ngrams import judged_by, learn_tokenizer, mean, model_of
+from assay.scorers.sampling import sampled
+
+RUNGS = 5  # each has read twice as much as the one before
+MIN_CHECKPOINTS = 2
+_PREFIX = "ladder."
+
+
+def checked_models(models: Any, at_least: int = MIN_CHECKPOINTS) -> str | tuple[str, ...] | None:
+    """`models` as a method keeps it: None, the folder of all checkpoints, or the folder of each in their order.
+
+    Raises:
+        InvalidParameterError: it is none of these, or there are too few.
+    """
+    if models is None:
+        return None
+    if isinstance(models, str):
+        check_text("models", models)
+        return models
+    ok = isinstance(models, list | tuple) and all(isinstance(path, str) and path for path in models)
+    check(ok, "models", models, "a folder of checkpoints, or a list of folders, the earliest first")
+    check(len(set(models)) == len(models), "models", models, "different folders")
+    check(len(models) >= at_least, "models", models, f"at least {at_least} folders")
+    return tuple(models)
+
+
+def folders(models: str | tuple[str, ...], at_least: int = MIN_CHECKPOINTS) -> tuple[str, ...]:
+    """The folder of each checkpoint, earliest first: of one folder those in it, by the numbers in their names.
+
+    Raises:
+        InvalidParameterError: there is no such folder, or it has too few checkpoints in it.
+    """
+    if not isinstance(models, str):
+        return models
+    place = Path(models).expanduser()
+    check(place.is_dir(), "models", models, "a folder that is there, of checkpoints, or a list of them")
+    found = sorted((str(path.parent) for path in place.glob("*/config.json")), key=_by_number)
+    way_out = "A checkpoint is a folder with config.json, weights and tokenizer."
+    check(len(found) >= at_least, "models", models, f"a folder with at least {at_least} checkpoints", way_out)
+    return tuple(found)
+
+
+def _by_number(path: str) -> list[tuple[int, int, str]]:
+    """Names with their numbers as numbers, so that step-500 comes before step-1000."""
+    pieces = re.split(r"(\d+)", Path(path).name)
+    return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in pieces if piece]
+
+
+def model_paths(models: str | tuple[str, ...] | None) -> dict[str, str]:
+    """The paths that `models` means, by name, as `Method.paths` gives them."""
+    if models is None:
+        return {}
+    return {"models": models} if isinstance(models, str) else {f"models.{k}": path for k, path in enumerate(models)}
+
+
+class Ladder(NamedTuple):
+    """N-gram models that have read more and more, `models[half][rung]`, of one tokenizer."""
+
+    bpe: BPE
+    models: tuple[tuple[NGramLM, ...], tuple[NGramLM, ...]]
+
+    @classmethod
+    def fit(cls, pool: State, sample: int, order: int, vocab_size: int) -> "Ladder":
+        """Both ladders, from all contributions to a sample.
+
+        Raises:
+            InvalidParameterError: no documents with text, or too few for two halves.
+        """
+        rows = sampled(pool, sample)
+        bpe, half = learn_tokenizer(rows.column("text"), vocab_size), _half(rows.column("id"))
+        encoded = [bpe.encode(rows.column("text").filter(pa.array(half == k))) for k in (0, 1)]
+        if not all(len(ids) for ids, _ in encoded):
+            raise InvalidParameterError(
+                f"The pool has {len(rows)} documents to learn from, which do not make two halves with text, one for "
+                "judging the other. Give a larger pool, or `models`."
+            )
+        first, second = (tuple(NGramLM(bpe, model) for model in _rungs(bpe, order, *tokens)) for tokens in encoded)
+        return cls(bpe, (first, second))
+
+    def losses(self, batch: pa.RecordBatch) -> np.ndarray:
+        """Mean loss of each document's tokens at each rung [documents, rungs], nats; NaN for one without tokens."""
+        ids, starts = self.bpe.encode(batch.column("text"))
+        found = np.full((len(batch), RUNGS), np.nan)
+        half, lengths = _half(batch.column("id")), np.diff(starts)
+        for k in (0, 1):
+            own = half != k
+            own_ids, own_starts = ids[np.repeat(own, lengths)], np.cumsum([0, *lengths[own]])
+            model = self.models[k][0].model
+            queries = Queries.of(own_ids, own_starts, vocab_size=model.vocab_size, order=model.order)
+            for rung, lm in enumerate(self.models[k]):
+                found[own, rung] = mean(-lm.model.log_probabilities(queries), own_starts)
+        return found
+
+    def state(self) -> State:
+        """All models as plain arrays."""
+        return {
+            f"{_PREFIX}{half}.{rung}.{key}": array
+            for half, lms in enumerate(self.models)
+            for rung, lm in enumerate(lms)
+            for key, array in lm.state().items()
+        }
+
+    @classmethod
+    def of_state(cls, scorer: str, state: Mapping[str, np.ndarray]) -> "Ladder":
+        """The ladders that `state` was of.
+
+        Raises:
+            NotFittedError: it was of none; `scorer` is the class that says so.
+        """
+        if f"{_PREFIX}0.0.tokenizer" not in state:
+            raise NotFittedError(f"{scorer} has not been fitted; `assay.score(corpus, {scorer}())` fits and scores.")
+        parts: dict[tuple[int, int], State] = {(half, rung): {} for half in (0, 1) for rung in range(RUNGS)}
+        for key, array in state.items():
+            if key.startswith(_PREFIX):
+                half, rung, name = key.removeprefix(_PREFIX).split(".", 2)
+                parts[int(half), int(rung)][name] = array
+        first, second = (tuple(NGramLM.of_state(parts[half, rung]) for rung in range(RUNGS)) for half in (0, 1))
+        return cls(first[0].bpe, (first, second))
+
+
+def losses_at(scorer: str, models: str | tuple[str, ...] | None, batch: pa.RecordBatch, state: State) -> np.ndarray:
+    """Mean loss of each document's tokens at each checkpoint [documents, checkpoints], nats; NaN without tokens.
+
+    Raises:
+        NotFittedError: neither `models` nor a fitted state.
+    """
+    if models is None:
+        return Ladder.of_state(scorer, state).losses(batch)
+    return np.stack([judged_by(model_of(path), batch).losses() for path in folders(models)], axis=1)
+
+
+def _rungs(bpe: BPE, order: int, ids: np.ndarray, starts: np.ndarray) -> list[Any]:
+    """Models of the first tokens, twice as many each time; where one ends inside a document, it is not told its end."""
+    found = []
+    for rung in range(RUNGS):
+        size = max(1, len(ids) >> (RUNGS - 1 - rung))
+        cut = np.concatenate((starts[starts < size], [size]))
+        is_whole = np.isin(cut[1:], starts)
+        found.append(train(ids[:size], cut, vocab_size=bpe.vocab_size, order=order, has_end=is_whole))
+    return found
+
+
+def _half(ids: pa.Array) -> np.ndarray:
+    """0 or 1 [documents], from the hash of the id and of nothing else that is drawn by it."""
+    text = utf8(ids)
+    keys = mix64_array(hash_strings(text.data, text.offsets) ^ np.uint64(0xD1B54A32D192ED03))
+    return (keys & np.uint64(1)).astype(np.int64)
