@@ -22,6 +22,7 @@ from assay.artifacts.verification import Verification
 from assay.errors import AssayError
 from assay.models.embedding import Embedding
 from assay.models.membership import Membership
+from assay.models.gradients import Gradients
 from assay.proxy.ngram import NGram
 from assay.refiners import C4
 from assay.scorers import (
@@ -38,6 +39,7 @@ from assay.scorers import (
     Exact,
     FacilityLocation,
     GotD,
+    Gradient,
     GraphCut,
     Heuristics,
     Ideal,
@@ -85,6 +87,8 @@ __all__ = [
     "Exact",
     "FacilityLocation",
     "GotD",
+    "Gradient",
+    "Gradients",
     "GraphCut",
     "Heuristics",
     "Ideal",

@@ -14,6 +14,7 @@ from assay.scorers.distil import Distil
 from assay.scorers.dsir import DSIR
 from assay.scorers.exact import Exact
 from assay.scorers.got_d import GotD
+from assay.scorers.gradient import Gradient
 from assay.scorers.grouping import Grouping
 from assay.scorers.heuristics import Heuristics
 from assay.scorers.knn import KNN
@@ -46,6 +47,7 @@ SCORERS: dict[str, type[Method]] = {
     "exact": Exact,
     "facility_location": FacilityLocation,
     "got_d": GotD,
+    "gradient": Gradient,
     "graph_cut": GraphCut,
     "heuristics": Heuristics,
     "knn": KNN,
@@ -91,6 +93,7 @@ __all__ = [
     "Exact",
     "FacilityLocation",
     "GotD",
+    "Gradient",
     "GraphCut",
     "Grouping",
     "Heuristics",
