@@ -28,7 +28,7 @@ import pyarrow as pa
 from assay.errors import check, check_integer, check_number
 from assay.kernels.arrow import utf8
 from assay.kernels.embedding import count_words
-from assay.kernels.projection import WORD, project, project_sparse, seed_key
+from assay.kernels.projection import WORD, project_sparse, seed_key
 from assay.kernels.unicode import tables
 from assay.models.bag import Bag, mean_counts
 
@@ -126,11 +126,11 @@ class WordGradients:
 
     @classmethod
     def of(cls, bag: Bag, wanted: Gradients) -> "WordGradients":
-        """The encoder of a fitted model; takes a second, since every known word has a part in every gradient."""
+        """The encoder of a fitted model; takes a moment, since every word has a part in every gradient."""
         dense = _direction(bag.shares, 0.0, bag.squares, wanted.adam)
-        return cls(
-            bag, wanted.dimensions, wanted.seed, wanted.adam, project(dense[None], wanted.dimensions, wanted.seed)[0]
-        )
+        every = np.arange(len(dense))
+        base = project_sparse(np.array([0, len(dense)]), every, dense, wanted.dimensions, seed_key(wanted.seed))[0]
+        return cls(bag, wanted.dimensions, wanted.seed, wanted.adam, base)
 
     def encode(self, texts: pa.Array, pooling: str) -> np.ndarray:
         """Vectors of unit length [texts, dimensions] float32; zeros for a text without words, or null."""

@@ -17,6 +17,7 @@ from assay.scorers.got_d import GotD
 from assay.scorers.gradient import Gradient
 from assay.scorers.grouping import Grouping
 from assay.scorers.heuristics import Heuristics
+from assay.scorers.influence import Influence
 from assay.scorers.knn import KNN
 from assay.scorers.language import Language
 from assay.scorers.length import Length
@@ -27,6 +28,7 @@ from assay.scorers.minhash import MinHash
 from assay.scorers.overlap import Overlap
 from assay.scorers.perplexity import Perplexity
 from assay.scorers.preselect import PreSelect
+from assay.scorers.quad import Quad
 from assay.scorers.qurating import QuRating
 from assay.scorers.rare_tokens import RareTokens
 from assay.scorers.rds import RDS
@@ -52,6 +54,7 @@ SCORERS: dict[str, type[Method]] = {
     "heuristics": Heuristics,
     "knn": KNN,
     "ideal": Ideal,
+    "influence": Influence,
     "language": Language,
     "length": Length,
     "long_range": LongRange,
@@ -61,6 +64,7 @@ SCORERS: dict[str, type[Method]] = {
     "overlap": Overlap,
     "perplexity": Perplexity,
     "preselect": PreSelect,
+    "quad": Quad,
     "qurating": QuRating,
     "rare_tokens": RareTokens,
     "rds": RDS,
@@ -98,6 +102,7 @@ __all__ = [
     "Grouping",
     "Heuristics",
     "Ideal",
+    "Influence",
     "Language",
     "Length",
     "LongRange",
@@ -108,6 +113,7 @@ __all__ = [
     "Overlap",
     "Perplexity",
     "PreSelect",
+    "Quad",
     "QuRating",
     "RareTokens",
     "Repeats",
