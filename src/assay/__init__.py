@@ -21,8 +21,8 @@ from assay.artifacts.kinds import Corpus, Embeddings, Scores, Selection, Tokens
 from assay.artifacts.verification import Verification
 from assay.errors import AssayError
 from assay.models.embedding import Embedding
-from assay.models.membership import Membership
 from assay.models.gradients import Gradients
+from assay.models.membership import Membership
 from assay.proxy.ngram import NGram
 from assay.refiners import C4
 from assay.scorers import (
@@ -108,8 +108,8 @@ __all__ = [
     "Overlap",
     "Perplexity",
     "PreSelect",
-    "Quad",
     "QuRating",
+    "Quad",
     "Quota",
     "RareTokens",
     "Recipe",

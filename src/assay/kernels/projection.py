@@ -42,29 +42,10 @@ def sign_words(first, number, dimensions, key):
     return words
 
 
-def signs(first: int, number: int, dimensions: int, seed: int) -> np.ndarray:
-    """Columns of R, one a row [number, dimensions] float32; the lowest bit of a word is the first of its dimensions."""
-    words = sign_words(first, number, dimensions, seed_key(seed))
-    bits = np.unpackbits(words.astype("<u8").view(np.uint8), axis=1, bitorder="little")
-    return bits.astype(np.float32) * 2 - 1
-
-
 def coordinate_blocks(num_coordinates: int) -> Iterator[tuple[int, int]]:
     """First coordinate and number of each block."""
     for first in range(0, num_coordinates, BLOCK):
         yield first, min(BLOCK, num_coordinates - first)
-
-
-def project(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
-    """R times each vector [vectors, dimensions] float64, block by block of coordinates.
-
-    Args:
-        vectors: [vectors, coordinates]. dimensions: a multiple of 64.
-    """
-    result = np.zeros((len(vectors), dimensions))
-    for first, number in coordinate_blocks(vectors.shape[1]):
-        result += vectors[:, first : first + number] @ signs(first, number, dimensions, seed).astype(vectors.dtype)
-    return result
 
 
 @njit(nogil=True, cache=True)

@@ -34,7 +34,7 @@ class Counted:
     """Words of some documents: `starts` [documents + 1], `buckets` and `own`, c / n, of each entry [entries]."""
 
     def __init__(self, texts: pa.Array, num_buckets: int = NUM_BUCKETS):
-        text = utf8(texts)
+        text, self.num_buckets = utf8(texts), num_buckets
         self.starts, self.buckets, self.counts = count_words(text.data, text.offsets, num_buckets, tables())
         self.own = mean_counts(self.starts, self.counts)
 
@@ -97,11 +97,11 @@ def one_step(bag: Bag, documents: Counted, wanted: np.ndarray, rate: float) -> n
     return np.where(np.diff(documents.starts) > 0, changes, np.nan)
 
 
-def wanted_shares(documents: Counted, weights: np.ndarray, num_buckets: int = NUM_BUCKETS) -> np.ndarray:
+def wanted_shares(documents: Counted, weights: np.ndarray) -> np.ndarray:
     """Share of each bucket among the words of some documents [buckets] float64, each counting by its weight."""
     sizes = np.diff(documents.starts)
     has_words = sizes > 0
     each = np.where(has_words, weights, 0)
-    found = np.bincount(documents.buckets, documents.own * np.repeat(each, sizes), minlength=num_buckets)
+    found = np.bincount(documents.buckets, documents.own * np.repeat(each, sizes), minlength=documents.num_buckets)
     total = each.sum()
     return found / total if total > 0 else found

@@ -51,7 +51,7 @@ class Gradients:
     """
 
     gradients: str | tuple[str, ...] = WORDS
-    dimensions: int = 512
+    dimensions: int = 2048
     layers: int = 1
     rates: tuple[float, ...] = ()
     adam: bool = True

@@ -9,7 +9,7 @@ of the rates, from -1 to 1. Vectors come from `embedding`, which makes them once
 What differs:
 - Gradients are of the last block's weights of the model itself, or all (`layers`), not of LoRA matrices that were
   trained first. The default model needs no network: a softmax over hashed words (`models.bag`).
-- 512 dimensions, not 8,192, and vectors rounded as all are here (`kernels.vectors`).
+- 2,048 dimensions, not 8,192, and vectors rounded as all are here (`kernels.vectors`).
 - With `damping`, the target's gradient is multiplied by (F + damping * mean of F's diagonal)^-1, F being the mean of
   the outer products of the pool's vectors, before the products are taken: the influence function with the Fisher matrix
   for the Hessian, as TRAK has it (Park et al. 2023, arXiv:2303.14186) and Quad (arXiv:2409.16986) with K-FAC. As

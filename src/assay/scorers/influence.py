@@ -153,13 +153,15 @@ class Influence(Scorer):
         rows = sampled(pool, 2 * self.sample).column("text")
         rows = rows.filter(pa.array(np.diff(utf8(rows).offsets) > 0))
         references = from_utf8(prepared["text"], np.concatenate(([0], np.cumsum(prepared["text_bytes"]))))
-        probe = self._probe_bag(rows, prepared.get("shares")) if self.model is None else self._probe_network()
+        shares = prepared.get("shares")
+        probe = self._probe_bag(rows, shares) if self.model is None else self._probe_network(self.model)
         changes, told = probe(rows.slice(0, self.sample), references, prepared["weights"])
         is_known = np.isfinite(changes)
-        if is_known.sum() < _LEAST or np.ptp(changes[is_known]) == 0:
+        num_different = len(np.unique(changes[is_known]))
+        if is_known.sum() < _LEAST or num_different < 2:
             raise InvalidParameterError(
-                f"`influence` could measure {is_known.sum()} documents with text, of {len(np.unique(changes[is_known]))} "
-                f"different influences, and needs at least {_LEAST} that differ. Give a larger pool or `sample`."
+                f"`influence` could measure {is_known.sum()} documents with text, of {num_different} different "
+                f"influences, and needs at least {_LEAST} that differ. Give a larger pool or `sample`."
             )
         values = -changes[is_known]
         judged = rows.slice(0, self.sample).filter(pa.array(is_known))
@@ -195,14 +197,14 @@ class Influence(Scorer):
 
         return probe
 
-    def _probe_network(self) -> Any:
+    def _probe_network(self, model: str) -> Any:
         """What measures influence with the model in a folder."""
         from assay.models import torch_extra
 
         torch_extra.require("`influence` with a model")
         from assay.models.neural_influence import probe
 
-        return partial(probe, self.model, rate=self.learning_rate)
+        return partial(probe, model, rate=self.learning_rate)
 
     def fit_summary(self, state: State) -> dict[str, Any]:
         """`model`, `loss` on the target in nats a token, `judged`, `helpful` (share that lowers the loss), `spearman`,

@@ -3,7 +3,7 @@
 Paper: Harnessing Diversity for Important Data Selection in Pretraining Large Language Models, Zhang et al. 2024
 (arXiv:2409.16986). Clusters are a bandit's arms: one is drawn from where its mean influence so far, plus a bonus that
 shrinks as it is drawn from more often, is the largest (`kernels.bandit`); what is drawn and has an influence above a
-threshold is kept, until there is enough. So that the best clusters give much, and others are tried.
+threshold is kept, until there is enough. So the best clusters give much, and others are tried.
 
 Columns: `rank`, so that the policy `top` takes what was kept first in every group, and `influence`.
 
@@ -12,8 +12,8 @@ What differs:
   document is there beforehand (`of`): `influence` learns it from a sample, so that there is little to save, and
   `gradient` with `damping` is the paper's own measure, of which the store of gradients keeps the costly part. What the
   bandit adds is the choice.
-- The paper leaves the threshold open. Influences are taken in standard deviations from the mean of the group here, so
-  0 keeps those above the mean. What is below is never taken.
+- The paper leaves the threshold open, and throws away what is below. Influences are taken in standard deviations from
+  the mean of the group here, so 0 is the mean; what was drawn and is not above comes after all that is, by influence.
 - Clusters are made in each group of about `group_size` documents by spherical k-means; the paper has 10,000 of them in
   all, here the groups have theirs.
 
@@ -49,8 +49,8 @@ class Quad(Collective):
     num_clusters: in each group; at most half as many as it has documents.
     exploration: how much the bonus of clusters that were seldom drawn from counts.
     draws: documents drawn of a cluster at a time.
-    threshold: least influence of what is kept, in standard deviations above the mean of the group.
-    share: of each group, how much is kept at most; the rest has no rank.
+    threshold: what is not above comes last; in standard deviations above the mean of the group.
+    share: of each group, how much is taken at most; the rest has no rank.
     group_size: about how many documents are in a group, at most.
     seed: of the clusters. embedding: what clusters are made by.
     """
@@ -76,7 +76,7 @@ class Quad(Collective):
         check_integer("num_clusters", self.num_clusters, 1, 10_000)
         check_number("exploration", self.exploration, "a number ≥ 0", lambda x: x >= 0)
         check_integer("draws", self.draws, 1, 10_000)
-        check_number("threshold", self.threshold, "a number", lambda _: True)
+        check_number("threshold", self.threshold, "a number ≥ 0", lambda x: x >= 0)
         check_number("share", self.share, "a share above 0, at most 1", lambda s: 0 < s <= 1)
         check_integer("group_size", self.group_size, 2, _MAX_GROUP)
         check_integer("seed", self.seed, 0)
@@ -95,9 +95,13 @@ class Quad(Collective):
             seed = self.seed ^ int(group.order[0])  # groups are cut independently of each other
             clusters, _ = most_similar(group.vectors, spherical_kmeans(group.vectors, num_clusters, seed))
         rated = np.flatnonzero(np.isfinite(influence))
-        most = num_of_share(self.share, number)
-        kept, _ = draw_by_bound(influence[rated], clusters[rated], self.exploration, self.draws, self.threshold, most)
-        return as_chosen(rated[kept], influence[rated[kept]], number)
+        own = influence[rated]
+        drawn = draw_by_bound(own, clusters[rated], self.exploration, self.draws, len(rated))
+        is_kept = own[drawn] > self.threshold
+        rest = drawn[~is_kept]
+        order = np.concatenate((drawn[is_kept], rest[np.argsort(-own[rest], kind="stable")]))
+        order = order[: num_of_share(self.share, number)]
+        return as_chosen(rated[order], own[order], number)
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
