@@ -25,6 +25,7 @@ from assay.artifacts.kinds import Corpus, Embeddings, Scores, Selection, SoftLab
 from assay.artifacts.verification import Verification
 from assay.errors import AssayError
 from assay.models.embedding import Embedding
+from assay.models.gradients import Gradients
 from assay.models.membership import Membership
 from assay.proxy.ngram import NGram
 from assay.refiners import C4
@@ -43,9 +44,11 @@ from assay.scorers import (
     Exact,
     FacilityLocation,
     GotD,
+    Gradient,
     GraphCut,
     Heuristics,
     Ideal,
+    Influence,
     Language,
     Learnability,
     Length,
@@ -56,6 +59,7 @@ from assay.scorers import (
     Overlap,
     Perplexity,
     PreSelect,
+    Quad,
     QuRating,
     RareTokens,
     Repeats,
@@ -93,9 +97,12 @@ __all__ = [
     "Exact",
     "FacilityLocation",
     "GotD",
+    "Gradient",
+    "Gradients",
     "GraphCut",
     "Heuristics",
     "Ideal",
+    "Influence",
     "Labels",
     "Language",
     "Leakage",
@@ -112,6 +119,7 @@ __all__ = [
     "Perplexity",
     "PreSelect",
     "QuRating",
+    "Quad",
     "Quota",
     "RareTokens",
     "Recipe",

@@ -19,14 +19,15 @@ from assay.artifacts.workspace import Workspace
 from assay.corpus import engine, sharing
 from assay.errors import AssayError
 from assay.models.embedding import Embedding
-from assay.scorers import SCORERS, Clusters, Collective
+from assay.scorers import SCORERS, Clusters, Collective, Length
 from tests.conftest import in_this_process, make_documents
 from tests.contracts.test_groupings import by_id, read_files
 
 SMALL = Embedding(dimensions=8)
 CLUSTERS = Clusters(num_clusters=4, embedding=SMALL)
+NESTED: dict[str, dict[str, Any]] = {"clusters": {"clusters": CLUSTERS}, "of": {"of": Length(), "embedding": SMALL}}
 EXAMPLES: dict[str, Collective] = {
-    name: kind(group_size=16, **{"clusters": CLUSTERS} if "clusters" in kind.nested else {"embedding": SMALL})  # type: ignore[assignment]
+    name: kind(group_size=16, **NESTED.get("".join(kind.nested), {"embedding": SMALL}))  # type: ignore[assignment]
     for name, kind in SCORERS.items()
     if issubclass(kind, Collective)
 }

@@ -4,6 +4,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,11 @@ from assay.kernels.arrow import utf8
 from assay.kernels.embedding import count_words
 from assay.kernels.hashing import hash_strings
 from assay.kernels.unicode import tables
+from assay.models import torch_extra
+from assay.models.bag import Bag, fit_bag
 from assay.models.embedding import NUM_BUCKETS, Embedding, Encoder, WordModel, as_embedding, fit_words
 from assay.models.encoders import load_encoder, model_folder
+from assay.models.gradients import Gradients, WordGradients
 from assay.scorers import EMBEDDING, Collective, Method
 from assay.selection.noise import keyed_hashes, uniforms
 
@@ -39,7 +43,7 @@ _loading = threading.Lock()  # of several threads that need a model the first on
 
 def embed(
     corpus: Corpus,
-    embedding: Embedding | str | Mapping[str, Any] = Embedding(),  # noqa: B008  (it is frozen)
+    embedding: Embedding | Gradients | str | Mapping[str, Any] = Embedding(),  # noqa: B008  (it is frozen)
     *,
     fitted_on: Corpus | None = None,
     workspace: Workspace | str | Location | None = None,
@@ -50,7 +54,8 @@ def embed(
     `fitted_on=pool`, as scorers do.
 
     Args:
-        embedding: an `Embedding`; or "words", or the path of a folder with a sentence-transformers or model2vec model.
+        embedding: an `Embedding`; or "words", or the path of a folder with a sentence-transformers or model2vec model;
+            or `Gradients` of a model's loss (docs/influence.md).
         fitted_on: the corpus whose words the model "words" learns; default `corpus` itself.
 
     Raises:
@@ -65,8 +70,8 @@ def embed(
     draft = embeddings_draft(corpus, wanted, source, space)
     manifest = draft.finished()
     if manifest is None:
-        folder = _fitted_folder(source, wanted.dimensions, space) if wanted.is_fitted_on_pool else Path(wanted.model)
-        mark = draft.inputs["model"]
+        folder = _fitted_folder(source, wanted, space) if wanted.is_fitted_on_pool else Path(wanted.folders[0])
+        mark = " ".join(value for name, value in draft.inputs.items() if name != "corpus")
         draft.start()
         entries, _, schema = build_parts(
             draft,
@@ -81,27 +86,34 @@ def embed(
             counts={"in": corpus.num_documents},
             summary={
                 "dimensions": _encoder(wanted, folder, mark).dimensions,
-                "model": wanted.model,
+                "model": wanted.model if isinstance(wanted, Embedding) else list(wanted.folders) or wanted.gradients,
             },
         )
     return Embeddings(draft.folder, manifest)
 
 
-def embeddings_draft(corpus: Corpus, embedding: Embedding, fitted_on: Corpus, workspace: Workspace) -> Draft:
+def embeddings_draft(
+    corpus: Corpus, embedding: Embedding | Gradients, fitted_on: Corpus, workspace: Workspace
+) -> Draft:
     """Where the vectors of a corpus are, or will be; nothing is fitted or loaded.
 
     Raises:
         InvalidParameterError: there is no such folder.
     """
+    inputs = {"corpus": corpus.fingerprint}
     if embedding.is_fitted_on_pool:
-        model = _model_draft(fitted_on, embedding.dimensions, workspace).fingerprint
+        inputs["model"] = _model_draft(fitted_on, embedding, workspace).fingerprint
+    for k, folder in enumerate(embedding.folders):
+        name = "embedding.model" if isinstance(embedding, Embedding) else "embedding.gradients"
+        inputs[f"model.{k}" if k else "model"] = path_fingerprint(name, str(model_folder(folder, name)), workspace)
+    if isinstance(embedding, Embedding):
+        question = {"pooling": embedding.pooling}
     else:
-        model = path_fingerprint("embedding.model", str(model_folder(embedding.model)), workspace)
-    inputs = {"corpus": corpus.fingerprint, "model": model}
-    return workspace.open_draft("embeddings", corpus.name, VERSION, {"pooling": embedding.pooling}, inputs)
+        question = {k: v for k, v in asdict(embedding).items() if k != "gradients"}
+    return workspace.open_draft("embeddings", corpus.name, VERSION, question, inputs)
 
 
-def embedding_of(method: Method) -> Embedding | None:
+def embedding_of(method: Method) -> Embedding | Gradients | None:
     """The embedding that a method goes by, itself or as one that is nested in it.
 
     What is nested in a collective method is scored by itself, so it may go by another.
@@ -124,7 +136,8 @@ def embed_for(method: Method, pool: Corpus, others: Sequence[Corpus], workspace:
     embedding = embedding_of(method)
     if embedding is None:
         return {}
-    return {c.fingerprint: embed(c, embedding, fitted_on=pool, workspace=workspace) for c in (pool, *others)}
+    of_others = {c.fingerprint: embed(c, embedding.of_target, fitted_on=pool, workspace=workspace) for c in others}
+    return of_others | {pool.fingerprint: embed(pool, embedding, fitted_on=pool, workspace=workspace)}
 
 
 def embedded_batches(corpus: Corpus, part: int, columns: Sequence[str], vectors: Vectors) -> Iterator[pa.RecordBatch]:
@@ -140,22 +153,27 @@ def embedded_batches(corpus: Corpus, part: int, columns: Sequence[str], vectors:
         yield pa.RecordBatch.from_arrays([*batch.columns, own], names=[*batch.schema.names, EMBEDDING])
 
 
-def _model_draft(corpus: Corpus, dimensions: int, workspace: Workspace) -> Draft:
-    parameters = {"dimensions": dimensions, "sample_documents": SAMPLE_DOCUMENTS, "sample_bytes": SAMPLE_BYTES}
+def _model_draft(corpus: Corpus, embedding: Embedding | Gradients, workspace: Workspace) -> Draft:
+    parameters = {"sample_documents": SAMPLE_DOCUMENTS, "sample_bytes": SAMPLE_BYTES}
     inputs = {"corpus": corpus.fingerprint}
-    return workspace.open_draft("embedder", f"words{dimensions}", VERSION, parameters, inputs)
+    if isinstance(embedding, Gradients):  # of whatever dimensions, which only the projection has
+        return workspace.open_draft("embedder", "bag", VERSION, parameters, inputs)
+    dimensions = embedding.dimensions
+    return workspace.open_draft(
+        "embedder", f"words{dimensions}", VERSION, {"dimensions": dimensions, **parameters}, inputs
+    )
 
 
-def _fitted_folder(corpus: Corpus, dimensions: int, workspace: Workspace) -> Location:
+def _fitted_folder(corpus: Corpus, embedding: Embedding | Gradients, workspace: Workspace) -> Location:
     """The folder of the model "words", fitted on a corpus."""
-    draft = _model_draft(corpus, dimensions, workspace)
+    draft = _model_draft(corpus, embedding, workspace)
     if draft.finished() is None:
         draft.start()
-        share_one(lambda: _fit(corpus, dimensions, draft), draft.folder / MANIFEST)
+        share_one(lambda: _fit(corpus, embedding, draft), draft.folder / MANIFEST)
     return draft.folder
 
 
-def _fit(corpus: Corpus, dimensions: int, draft: Draft) -> None:
+def _fit(corpus: Corpus, embedding: Embedding | Gradients, draft: Draft) -> None:
     share = min(1.0, SAMPLE_DOCUMENTS / max(1, corpus.num_documents), SAMPLE_BYTES / max(1, corpus.num_bytes))
     work, amounts = partial(_sample_of_part, corpus, share), part_bytes(corpus.manifest.parts)
     found = list(map_step(draft, f"fit embedding to {corpus.name}", work, range(corpus.num_parts), amounts, "bytes"))
@@ -164,15 +182,21 @@ def _fit(corpus: Corpus, dimensions: int, draft: Draft) -> None:
     starts = np.concatenate([[0], np.cumsum(lengths)])
     ends = np.cumsum(lengths[order])
     entries = np.arange(len(buckets)) + np.repeat(starts[:-1][order] - (ends - lengths[order]), lengths[order])
-    model = fit_words(np.concatenate([[0], ends]), buckets[entries], counts[entries], dimensions)
+    counted = np.concatenate([[0], ends]), buckets[entries], counts[entries]
+    if isinstance(embedding, Gradients):
+        bag = fit_bag(*counted)
+        arrays, number = {"shares": bag.shares, "squares": bag.squares}, len(np.unique(buckets))
+    else:
+        model = fit_words(*counted, embedding.dimensions)
+        arrays, number = {"rows": model.rows, "vectors": model.vectors}, len(model.vectors)
     path = draft.folder / _MODEL
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, allow_pickle=False, rows=model.rows, vectors=model.vectors)
+        np.savez(stream, allow_pickle=False, **arrays)
     draft.finish(
         schema={},
-        parts=[{"file": _MODEL, "rows": len(model.vectors), "bytes": path.stat().st_size}],
+        parts=[{"file": _MODEL, "rows": number, "bytes": path.stat().st_size}],
         counts={"in": corpus.num_documents, "sample": len(keys)},
-        summary={"words": len(model.vectors), "dimensions": dimensions},
+        summary={"words": number} | ({} if isinstance(embedding, Gradients) else {"dimensions": embedding.dimensions}),
     )
 
 
@@ -191,12 +215,13 @@ def _sample_of_part(corpus: Corpus, share: float, part: int) -> tuple[np.ndarray
 
 
 def _embed_part(
-    corpus: Corpus, embedding: Embedding, folder: Location, mark: str, part: int
+    corpus: Corpus, embedding: Embedding | Gradients, folder: Location, mark: str, part: int
 ) -> tuple[pa.Table, dict[str, Any]]:
     with _loading:
         encoder = _encoder(embedding, folder, mark)
     texts = (batch.column("text") for batch in corpus.batches(part, ["text"]))
-    pieces = [_embed_texts(encoder, embedding.pooling, column) for column in texts]
+    pooling = embedding.pooling if isinstance(embedding, Embedding) else "mean"
+    pieces = [_embed_texts(encoder, pooling, column) for column in texts]
     return pa.table({EMBEDDING: pa.chunked_array(pieces, _type(encoder.dimensions))}).combine_chunks(), {}
 
 
@@ -211,19 +236,33 @@ def _type(dimensions: int) -> pa.DataType:
 
 
 @lru_cache(maxsize=2)
-def _encoder(embedding: Embedding, folder: Location, mark: str) -> Encoder:
+def _encoder(embedding: Embedding | Gradients, folder: Location, mark: str) -> Encoder:
     """The model, kept in the process for as long as its content stays the same, which `mark` stands for.
 
     Raises:
         ArtifactError: the fitted model is damaged; it is deleted, so that the next run makes it again.
     """
     if not embedding.is_fitted_on_pool:
-        return load_encoder(embedding.model)
+        return load_encoder(embedding.model) if isinstance(embedding, Embedding) else _of_networks(embedding)
     path = folder / _MODEL
     try:
         with open_bytes(path) as file, np.load(file, allow_pickle=False) as stored:
+            if isinstance(embedding, Gradients):
+                return WordGradients.of(Bag(stored["shares"], stored["squares"]), embedding)
             return WordModel(stored["rows"], stored["vectors"])
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         for damaged in (path, folder / MANIFEST):
             damaged.unlink(missing_ok=True)
         raise ArtifactError(f"{path} is damaged ({error}). Run the same command again: it is made anew.") from error
+
+
+def _of_networks(wanted: Gradients) -> Encoder:
+    """Gradients of models in folders.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    torch_extra.require("`gradients` of a model in a folder")
+    from assay.models.neural_gradients import NeuralGradients
+
+    return NeuralGradients(wanted)

@@ -32,6 +32,7 @@ from assay.errors import ArtifactError, InputError, InvalidParameterError, check
 from assay.kernels.linear import margins_of_rows
 from assay.kernels.vectors import neighbours, snapped
 from assay.models.embedding import Embedding, as_embedding
+from assay.models.gradients import Gradients
 from assay.models.linear import MULTICLASS, Rows, chosen_rows, features, predictions
 from assay.models.linear_fit import fit
 from assay.models.querying import DIVERSE, NUM_NEIGHBOURS, QUERIES, RANDOM, pseudo_labels, query
@@ -317,7 +318,7 @@ def _sketch_part(corpus: Corpus, number: int, seed: int, part: int) -> State:
     return merged(merge_samples, (sketch_sample(batch, corpus.num_documents, number, seed) for batch in batches))
 
 
-def _vectors(drawn: Corpus, embedding: Embedding, workspace: Workspace) -> np.ndarray:
+def _vectors(drawn: Corpus, embedding: Embedding | Gradients, workspace: Workspace) -> np.ndarray:
     made = embed(drawn, embedding, workspace=workspace)
     parts = [made.vectors(k) for k in range(drawn.num_parts)]
     vectors = np.concatenate([np.asarray(p.flatten()).reshape(len(p), made.dimensions) for p in parts])

@@ -320,7 +320,7 @@ def rooted_scorer(scorer: Method, where: str, folder: Path | None) -> Method:
             changed[name] = _rooted_paths(given, f"{where}.{name}", folder)
     embedding = getattr(scorer, EMBEDDING, None)
     if embedding is not None and not embedding.is_fitted_on_pool:
-        changed[EMBEDDING] = replace(embedding, model=_path(embedding.model, folder))
+        changed[EMBEDDING] = embedding.in_folders(tuple(_path(path, folder) for path in embedding.folders))
     for name in scorer.nested:
         if (inner := getattr(scorer, name)) is not None:
             changed[name] = rooted_scorer(inner, f"{where}.{name}", folder)

@@ -16,7 +16,7 @@ Cost: see docs/embeddings.md. Memory: the model, 34 MB for 65,536 words and 128 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,10 +27,10 @@ from assay.kernels.arrow import utf8
 from assay.kernels.embedding import project_words
 from assay.kernels.spectral import eigen, gram, sparse_times, sparse_transposed_times, times
 from assay.kernels.unicode import tables
+from assay.models.bag import NUM_BUCKETS
+from assay.models.gradients import WORDS, Gradients
 
-WORDS = "words"
 POOLINGS = ("mean", "position")
-NUM_BUCKETS = 1 << 18
 MAX_WORDS = 1 << 16
 _OVERSAMPLED = 10  # directions beyond those wanted, which make the last ones exact sooner
 _NUM_ITERATIONS = 5
@@ -61,25 +61,42 @@ class Embedding:
         """Whether the model is "words", and not one from a folder."""
         return self.model == WORDS
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Folders of models; none for "words"."""
+        return () if self.is_fitted_on_pool else (self.model,)
 
-def as_embedding(value: Any, name: str = "embedding") -> Embedding:
+    def in_folders(self, folders: tuple[str, ...]) -> "Embedding":
+        """The same with its model in another folder."""
+        return replace(self, model=folders[0])
+
+    @property
+    def of_target(self) -> "Embedding":
+        """What the target's vectors come from: the same."""
+        return self
+
+
+def as_embedding(value: Any, name: str = "embedding") -> Embedding | Gradients:
     """An embedding from itself, a model's name or path, or a mapping of parameters, as recipes have them.
+
+    A mapping with a key `gradients` means vectors of gradients.
 
     Raises:
         InvalidParameterError: anything else, or an unknown parameter.
     """
-    if isinstance(value, Embedding):
+    if isinstance(value, Embedding | Gradients):
         return value
     if isinstance(value, str):
         value = {"model": value}
     check(isinstance(value, Mapping), name, value, 'an Embedding, "words", the path of a model, or a mapping')
-    known = list(Embedding.__dataclass_fields__)
+    kind = Gradients if "gradients" in value else Embedding
+    known = list(kind.__dataclass_fields__)
     for key in value:
         if key not in known:
             text = f"`{name}` has no parameter {key!r}; it has {', '.join(known)}. {did_you_mean(key, known)}"
             raise InvalidParameterError(text.rstrip())
     try:
-        return Embedding(**value)
+        return kind(**value)
     except InvalidParameterError as error:
         raise InvalidParameterError(f"{name}: {error}") from None
 

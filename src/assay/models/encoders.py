@@ -29,15 +29,15 @@ _BATCH, _BATCH_BYTES = 1024, 1 << 20  # texts at a time: with "position" all the
 _busy = threading.Lock()  # torch has threads of its own, and a second batch would only take memory
 
 
-def model_folder(path: str) -> Path:
-    """The folder that a path means.
+def model_folder(path: str, name: str = "embedding.model") -> Path:
+    """The folder that a path means; `name`: of the parameter that it stands in.
 
     Raises:
         InvalidParameterError: there is none.
     """
     folder = Path(path).expanduser()
     way_out = "Models are not downloaded: put the model's files into a folder and give its path."
-    check(folder.is_dir(), "embedding.model", path, '"words" or a folder that is there', way_out)
+    check(folder.is_dir(), name, path, '"words" or a folder that is there', way_out)
     return folder
 
 

@@ -56,7 +56,7 @@ Work = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 class NeuralLM:
     """A model ready to work; see `assay.models.lm.LM`.
 
-    name: what errors call it. tokenize: as `LM.encode`.
+    name: what errors call it. tokenize: as `LM.encode`. module: has the weights that `network` uses.
     """
 
     def __init__(
@@ -69,8 +69,10 @@ class NeuralLM:
         context: int,
         end_id: int,
         device: torch.device,
+        module: torch.nn.Module,
     ):
         self.name, self.network, self.encode = name, network, tokenize
+        self.name, self.network, self.encode, self.module = name, network, tokenize, module
         self.vocab_size, self.context, self.end_id, self.device = vocab_size, context, end_id, device
 
     def log_probabilities(self, ids: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -124,6 +126,8 @@ class NeuralLM:
         )
         found = [
             work(states[some], self.network.head(states[some]).float(), answer)
+        losses = [
+            cross_entropy(self.network.head(states[some]).float(), answer, reduction="none")
             for some, answer in zip(chosen, answers, strict=True)
         ]
         return places, torch.cat(found)[: len(wanted)].cpu().numpy()
@@ -181,14 +185,27 @@ def load_lm(path: str | Path, *, device: torch.device | None = None, dtype: torc
             with more ids than the model has.
         MissingExtraError: transformers is not installed.
     """
-    folder = Path(path).expanduser()
-    way_out = "Models are not downloaded: put the model's files into a folder and give its path."
-    check(folder.is_dir(), "model", str(path), "a folder that is there", way_out)
-    files = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.iterdir()))
     place = torch_extra.device() if device is None else device
     numbers = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
     with _loading:
-        return _loaded(folder, files, place, numbers)
+        return _loaded(*_found(path), place, numbers)
+
+
+def load_own(path: str | Path) -> NeuralLM:
+    """As `load_lm`, in float32 and nobody else's, so that its weights may be changed.
+
+    Raises:
+        InvalidParameterError, MissingExtraError: as `load_lm`.
+    """
+    return _loaded.__wrapped__(*_found(path), torch_extra.device(), torch.float32)
+
+
+def _found(path: str | Path) -> tuple[Path, tuple[Any, ...]]:
+    """The folder, and what tells whether its files have changed."""
+    folder = Path(path).expanduser()
+    way_out = "Models are not downloaded: put the model's files into a folder and give its path."
+    check(folder.is_dir(), "model", str(path), "a folder that is there", way_out)
+    return folder, tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.iterdir()))
 
 
 @lru_cache(_MAX_LOADED)
@@ -226,6 +243,7 @@ def of_network(model: gpt.GPT, bpe: BPE, name: str = "memory") -> NeuralLM:
         context=model.config.context,
         end_id=model.config.end_id,
         device=model.embedding.weight.device,
+        module=model,
     )
 
 
@@ -270,6 +288,7 @@ def _of_transformers(folder: Path, device: torch.device, dtype: torch.dtype) -> 
         context=min(context, MAX_CONTEXT),
         end_id=end_id,
         device=device,
+        module=model,
     )
 
 

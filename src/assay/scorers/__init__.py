@@ -15,8 +15,10 @@ from assay.scorers.dsir import DSIR
 from assay.scorers.el2n import EL2N
 from assay.scorers.exact import Exact
 from assay.scorers.got_d import GotD
+from assay.scorers.gradient import Gradient
 from assay.scorers.grouping import Grouping
 from assay.scorers.heuristics import Heuristics
+from assay.scorers.influence import Influence
 from assay.scorers.knn import KNN
 from assay.scorers.language import Language
 from assay.scorers.learnability import Learnability
@@ -28,6 +30,7 @@ from assay.scorers.minhash import MinHash
 from assay.scorers.overlap import Overlap
 from assay.scorers.perplexity import Perplexity
 from assay.scorers.preselect import PreSelect
+from assay.scorers.quad import Quad
 from assay.scorers.qurating import QuRating
 from assay.scorers.rare_tokens import RareTokens
 from assay.scorers.rds import RDS
@@ -50,10 +53,12 @@ SCORERS: dict[str, type[Method]] = {
     "exact": Exact,
     "facility_location": FacilityLocation,
     "got_d": GotD,
+    "gradient": Gradient,
     "graph_cut": GraphCut,
     "heuristics": Heuristics,
     "knn": KNN,
     "ideal": Ideal,
+    "influence": Influence,
     "language": Language,
     "learnability": Learnability,
     "length": Length,
@@ -64,6 +69,7 @@ SCORERS: dict[str, type[Method]] = {
     "overlap": Overlap,
     "perplexity": Perplexity,
     "preselect": PreSelect,
+    "quad": Quad,
     "qurating": QuRating,
     "rare_tokens": RareTokens,
     "rds": RDS,
@@ -98,10 +104,12 @@ __all__ = [
     "Exact",
     "FacilityLocation",
     "GotD",
+    "Gradient",
     "GraphCut",
     "Grouping",
     "Heuristics",
     "Ideal",
+    "Influence",
     "Language",
     "Learnability",
     "Length",
@@ -114,6 +122,7 @@ __all__ = [
     "Perplexity",
     "PreSelect",
     "QuRating",
+    "Quad",
     "RareTokens",
     "Repeats",
     "Scorer",

@@ -103,9 +103,11 @@ class GotD(Scorer):
 
     def merge(self, a: State, b: State) -> State:
         """Those with the least keys; and how many documents have a vector."""
-        counted = {"valid": a["valid"] + b["valid"]} if "valid" in a else {}
-        items = ({key: state[key] for key in state if key != "valid"} for state in (a, b))
-        return merge_items(*items, max(self.sample, self.max_examples)) | counted
+        size = max(self.sample, self.max_examples)
+        if "valid" not in a:
+            return merge_items(a, b, size)
+        items, others = ({key: state[key] for key in ("keys", "vectors")} for state in (a, b))
+        return {**merge_items(items, others, size), "valid": a["valid"] + b["valid"]}
 
     def finish(self, prepared: State, pool: State) -> State:
         """The target's `potential` [examples], the `mean` of the sample's, and what else `score` and the report need.
