@@ -23,7 +23,7 @@ _summing = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"
 
 @njit(nogil=True, cache=True, fastmath={"contract"})  # said here, or it would be that of whoever calls it first
 def exp32(x):
-    """exp of a float32 up to 88, to 2 units in the last place; 1.6e-38 below -87.
+    """Exp of a float32 up to 88, to 2 units in the last place; 1.6e-38 below -87.
 
     Cody and Waite's reduction and the polynomial of Cephes' expf. Unlike the library's, a loop over it becomes vector
     instructions: 0.3 ns a number.

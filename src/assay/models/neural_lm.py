@@ -71,7 +71,6 @@ class NeuralLM:
         device: torch.device,
         module: torch.nn.Module,
     ):
-        self.name, self.network, self.encode = name, network, tokenize
         self.name, self.network, self.encode, self.module = name, network, tokenize, module
         self.vocab_size, self.context, self.end_id, self.device = vocab_size, context, end_id, device
 
@@ -126,8 +125,6 @@ class NeuralLM:
         )
         found = [
             work(states[some], self.network.head(states[some]).float(), answer)
-        losses = [
-            cross_entropy(self.network.head(states[some]).float(), answer, reduction="none")
             for some, answer in zip(chosen, answers, strict=True)
         ]
         return places, torch.cat(found)[: len(wanted)].cpu().numpy()

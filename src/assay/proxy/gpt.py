@@ -38,7 +38,8 @@ class GPT:
     def __post_init__(self) -> None:
         check_choice("size", self.size, SIZES)
         check_integer("vocab_size", self.vocab_size, 257, MAX_VOCAB)
-        check(isinstance(self.settings, Mapping), "settings", self.settings, "settings by name")
+        is_named = isinstance(self.settings, Mapping) and all(isinstance(name, str) for name in self.settings)
+        check(is_named, "settings", self.settings, "settings by name")
         try:
             _ = self.all_settings
         except InvalidParameterError as error:
