@@ -6,6 +6,7 @@ from assay.api.comparing import compare
 from assay.api.divergence import kl_reduction
 from assay.api.duplicates import duplicates
 from assay.api.embedding import embed
+from assay.api.evaluating import evaluate
 from assay.api.labelling import Labels, label
 from assay.api.leakage import Leakage, leakage
 from assay.api.losses import losses
@@ -18,16 +19,18 @@ from assay.api.scoring import score
 from assay.api.selecting import select
 from assay.api.soft_labels import soft_labels
 from assay.api.tokenizing import tokenize
+from assay.api.training import train
 from assay.api.verifying import verify_seeds
 from assay.api.weighting import Weights, weigh
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Corpus, Embeddings, Scores, Selection, SoftLabels, Tokens
+from assay.artifacts.model import Model
 from assay.artifacts.verification import Verification
 from assay.errors import AssayError
 from assay.models.embedding import Embedding
 from assay.models.gradients import Gradients
 from assay.models.membership import Membership
-from assay.proxy.ngram import NGram
+from assay.proxy import GPT, NGram
 from assay.refiners import C4
 from assay.scorers import (
     BETR,
@@ -78,6 +81,7 @@ __all__ = [
     "C4",
     "DSIR",
     "EL2N",
+    "GPT",
     "KNN",
     "RDS",
     "Arm",
@@ -114,6 +118,7 @@ __all__ = [
     "Membership",
     "MinHash",
     "MinK",
+    "Model",
     "NGram",
     "Overlap",
     "Perplexity",
@@ -145,6 +150,7 @@ __all__ = [
     "compare",
     "duplicates",
     "embed",
+    "evaluate",
     "kl_reduction",
     "label",
     "leakage",
@@ -157,6 +163,7 @@ __all__ = [
     "select",
     "soft_labels",
     "tokenize",
+    "train",
     "verify_seeds",
     "weigh",
     "write",

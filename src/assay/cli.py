@@ -11,10 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from assay import cli_models
 from assay.artifacts.claims import release_all
 from assay.errors import InvalidParameterError
 from assay.options import (
     ArmName,
+    Device,
     Memory,
     Part,
     ProgressMode,
@@ -22,7 +24,6 @@ from assay.options import (
     Runner,
     Set,
     WorkspacePath,
-    kept_as,
     reported,
     require_folder,
     space_at,
@@ -306,10 +307,7 @@ def embed(
     dimensions: Annotated[int, typer.Option(help="Numbers in a vector of words.")] = 128,
     pooling: Annotated[str, typer.Option(help="mean, or position: later words weigh more.")] = "mean",
     text: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
-    device: Annotated[
-        str | None,
-        typer.Option(help="Where a model runs: auto, cpu, cuda, cuda:1, mps.", callback=kept_as("ASSAY_DEVICE")),
-    ] = None,
+    device: Device = None,
     workspace: WorkspacePath = None,
     runner: Runner = None,
     part: Part = None,
@@ -408,6 +406,9 @@ def status(
     else:
         _out.print(describe_status(found))
 
+
+app.command()(cli_models.train)
+app.command()(cli_models.evaluate)
 
 recipes = typer.Typer(help="Published methods end to end, each held against a random choice.", no_args_is_help=True)
 app.add_typer(recipes, name="recipe")

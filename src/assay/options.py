@@ -87,6 +87,17 @@ Memory = Annotated[
 ]
 
 
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Where a model runs: auto, cpu, cuda, cuda:1, mps.",
+        callback=kept_as("ASSAY_DEVICE"),
+        show_default=False,
+    ),
+]
+
+
 def _show_progress(mode: str) -> None:
     try:
         progress.set_mode(mode)

@@ -15,6 +15,7 @@ _VERBS = {
     "tokenizer": "train tokenizer",
     "tokens": "tokenize",
     "selection": "select",
+    "model": "train",
     "run": "train",
     "comparison": "compare and report",
     "export": "write",

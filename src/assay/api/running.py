@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assay.api.evaluating import task_mark
 from assay.api.rules import facts_of
 from assay.api.selecting import Question, choose, selection_draft
 from assay.api.tokenizing import tokenizer_of
 from assay.api.training import TRAINING, one_thread, train_network
-from assay.artifacts.fingerprint import fingerprint
 from assay.artifacts.kinds import ANSWERS, Corpus, Run, Scores, Selection, Tokens
 from assay.artifacts.manifest import atomic_path
 from assay.artifacts.storage import Location, clear_scratch, scratch_for
@@ -84,11 +84,7 @@ class Bench:
     @cached_property
     def task_marks(self) -> dict[str, str]:
         """What stands for each task and its items in fingerprints."""
-        marks = {}
-        for task in self.tasks:
-            asked = {"form": task.form, "num_shots": task.num_shots, "seed": task.seed}
-            marks[f"task.{task.name}"] = fingerprint("task", 1, asked, {"items": task.mark})
-        return marks
+        return {f"task.{task.name}": task_mark(task) for task in self.tasks}
 
     @cached_property
     def bpe(self) -> BPE:

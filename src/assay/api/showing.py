@@ -19,6 +19,7 @@ from assay.api.duplicates import show_duplicates
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Artifact, Corpus, Embeddings, Export, Run, Scores, Selection, Tokens, human_count
 from assay.artifacts.manifest import EXPORT_MANIFEST, MANIFEST, Manifest
+from assay.artifacts.model import Model
 from assay.artifacts.storage import Location, location
 from assay.artifacts.verification import Verification
 from assay.artifacts.workspace import Workspace
@@ -27,12 +28,13 @@ from assay.comparison.report import in_words
 from assay.comparison.table import table
 from assay.comparison.verification_table import verification_table
 from assay.errors import ArtifactError
+from assay.proxy.evaluate import summary
 from assay.scorers import Contamination
 
 _NUM_VALUES = 8
 _TOLD_ELSEWHERE = ("effective_sample_size", "lower_is_better")  # in the summary of scores
 _KINDS: dict[str, type[Artifact]] = {
-    k.kind: k for k in (Comparison, Corpus, Embeddings, Export, Run, Scores, Selection, Tokens, Verification)
+    k.kind: k for k in (Comparison, Corpus, Embeddings, Export, Model, Run, Scores, Selection, Tokens, Verification)
 }
 
 
@@ -111,11 +113,26 @@ def describe(artifact: Artifact) -> RenderableType:
         elif told:
             options: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None}
             parts.append(Text(yaml.safe_dump(_shortened(told), width=60, **options)))
+    elif isinstance(artifact, Run) and (answers := artifact.answers()) is not None:
+        parts.append(_answers(answers))
     elif isinstance(artifact, Selection | Export):
         parts.append(_funnel(artifact.manifest.counts))
         if isinstance(artifact, Selection):
             parts += funnel_tables(artifact)
     return Group(*parts)
+
+
+def _answers(answers: pa.Table) -> RenderableType:
+    """Benchmarks with the means over their items."""
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    grid.add_column("benchmark")
+    for column in ("items", "accuracy", "by length", "answer, bits/byte", "cut to fit"):
+        grid.add_column(column, justify="right")
+    for row in summary(answers).to_pylist():
+        figures = (row["accuracy"], row["accuracy_norm"], row["bits_per_byte"])
+        cells = ["–" if value is None else f"{value:.3f}" for value in figures]
+        grid.add_row(row["task"], f"{row['items']:,}", *cells, f"{row['truncated']:,}")
+    return grid
 
 
 def _facts(manifest: Manifest, folder: Location, facts: dict[str, str] | None = None) -> RenderableType:

@@ -397,11 +397,14 @@ class Run(_Columns):
             return None
 
     def facts(self) -> dict[str, str]:
-        summary = self.manifest.summary
-        return {
-            "trained on": f"{human_count(summary['tokens'])} tokens",
-            "held-out loss": f"{summary['bits_per_byte']:.4f} bits per byte",
-        }
+        summary, facts = self.manifest.summary, {}
+        if "tokens" in summary:  # a run of a comparison
+            facts["trained on"] = f"{human_count(summary['tokens'])} tokens"
+        if "bits_per_byte" in summary:
+            facts["held-out loss"] = f"{summary['bits_per_byte']:.4f} bits per byte"
+        for name, value in summary.get("by_target", {}).items():
+            facts[f"loss of {name}"] = f"{value:.4f} bits per byte"
+        return facts
 
 
 def footer_hash(path: Location) -> str:
