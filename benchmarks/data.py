@@ -27,6 +27,10 @@ _SHARED = Path(__file__).parents[2] / "shared" / "data" / "pool"
 _BENCHMARKS = _SHARED.parent / "benchmarks"
 
 
+class PeerMissing(Exception):
+    """What a row compares with cannot be had here."""
+
+
 def pool_files(folder: Path) -> str:
     """A glob of .jsonl.zst files with `id` and `text`."""
     if _SHARED.is_dir():

@@ -53,7 +53,9 @@ from assay.models.linear import features
 from assay.models.linear_fit import fit
 from assay.models.tokenizer import BPE
 from assay.scorers.minhash import MinHash
+from benchmarks import gpt
 from benchmarks.data import (
+    PeerMissing,
     benchmark_files,
     document_vectors,
     domain_passages,
@@ -80,10 +82,6 @@ _FASTTEXT_BYTES = 5_000
 _FASTTEXT_PREDICT_BYTES = 10_000_000
 _FASTTEXT_TRAIN_BYTES = 20_000_000
 _DATATROVE = "datatrove[processing]==0.10.1"
-
-
-class PeerMissing(Exception):
-    """What a row compares with cannot be had here."""
 
 
 def main() -> None:
@@ -564,6 +562,7 @@ ROWS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "kmeans": kmeans,
     "facility_location": facility_location_greedy,
     "diversity.200k": diversity_200k,
+    **gpt.ROWS,
 }
 
 

@@ -204,7 +204,7 @@ def look_back(scores, starts, first):
         starts: the first row that each may look at [rows]; it may look at all from there up to itself.
     """
     lanes = np.empty(_LANES, np.float32)
-    heads, num_queries, num_keys = scores.shape
+    heads, num_queries = scores.shape[:2]
     origin = starts[first]
     for head in range(heads):
         for i in range(num_queries):
@@ -220,7 +220,7 @@ def look_back(scores, starts, first):
 @_summing
 def look_back_back(shares, slopes, starts, first):
     """Gradients of `look_back` by its scores, in place of those by what it gave, `shares`."""
-    heads, num_queries, num_keys = shares.shape
+    heads, num_queries = shares.shape[:2]
     origin = starts[first]
     for head in range(heads):
         for i in range(num_queries):

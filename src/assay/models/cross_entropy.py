@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from assay.errors import check
 from assay.models.fused import surprise
 
 _CPU_BYTES, _GPU_BYTES = 8 << 20, 256 << 20  # of logits at a time; 8 MB stay in a cache
@@ -33,7 +34,14 @@ def token_losses(hidden: Tensor, head: Tensor, targets: Tensor, ignored: int) ->
 
     Returns:
         [tokens] float32 in nats; 0 where the target is `ignored`.
+
+    Raises:
+        InvalidParameterError: a target that the vocabulary does not have (on a GPU torch's own error, later).
     """
+    if targets.device.type == "cpu" and targets.numel():
+        largest, smallest = int((targets * (targets != ignored)).max()), int(targets.min())
+        wrong, rule = (smallest if smallest < 0 else largest), f"from 0 to {len(head) - 1}, or {ignored} for none"
+        check(smallest >= 0 and largest < len(head), "targets", wrong, rule)
     losses: Tensor = _TokenLosses.apply(hidden, head, targets, ignored)
     return losses
 
@@ -89,11 +97,11 @@ def _weighted(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, ig
 def _shares(
     hidden: Tensor, head: Tensor, targets: Tensor, ignored: int, losses: Tensor
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Fills `losses` [tokens]; of some rows at a time exp(logits - their largest), and 1 / the sum of each row [rows, 1].
+    """Fills `losses` [tokens]; of some rows at a time exp(logits - their largest), and 1 / the sum of each [rows, 1].
 
     The latter is 0 where the target is `ignored`. The former is only good until the next are asked for.
     """
-    on_cpu = hidden.device.type == "cpu" and hidden.dtype == torch.float32
+    on_cpu = hidden.device.type == "cpu" and hidden.dtype != torch.float64
     length = max(1, (_CPU_BYTES if on_cpu else _GPU_BYTES) // (4 * len(head)))
     buffer = hidden.new_empty(min(length, len(hidden)), len(head))
     for start in range(0, len(hidden), length):
@@ -101,8 +109,9 @@ def _shares(
         logits = torch.mm(hidden[rows], head.T, out=buffer[: rows.stop - start])
         if on_cpu:
             inverses = torch.empty_like(losses[rows])
+            logits = logits.float()
             surprise(logits, targets[rows], ignored, losses[rows], inverses)
-            yield rows, logits, inverses[:, None]
+            yield rows, logits.to(hidden.dtype), inverses[:, None].to(hidden.dtype)
         else:
             logits = logits.float()
             logits = logits - logits.amax(1, keepdim=True)

@@ -93,9 +93,8 @@ class _Gate(torch.autograd.Function):
 
 class _Attend(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, qkv: Tensor, gains: Tensor, cosines: Tensor, sines: Tensor, starts: np.ndarray
-    ) -> Tensor:
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
+    def forward(ctx: Any, qkv: Tensor, gains: Tensor, cosines: Tensor, sines: Tensor, starts: np.ndarray) -> Tensor:
         number, _, heads, size = qkv.shape
         qkv = qkv.contiguous()
         turned = qkv.new_empty(3, heads, number, size)
@@ -109,20 +108,22 @@ class _Attend(torch.autograd.Function):
             share = torch.bmm(queries[:, first:last], keys[:, seen].transpose(1, 2))
             decoder.look_back(_array(share), starts, first)
             result[first:last] = torch.bmm(share, values[:, seen]).transpose(0, 1)
-            shares.append(share)
-        ctx.starts, ctx.shares = starts, shares
-        ctx.save_for_backward(qkv, gains, cosines, sines, turned)
+            if any(ctx.needs_input_grad):
+                shares.append(share)
+        ctx.starts = starts
+        ctx.save_for_backward(qkv, gains, cosines, sines, turned, *shares)
         return result.view(number, heads * size)
 
     @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
     @once_differentiable
     def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
-        qkv, gains, cosines, sines, turned = ctx.saved_tensors
+        qkv, gains, cosines, sines, turned, *shares = ctx.saved_tensors
         number, _, heads, size = qkv.shape
         slopes = slopes.reshape(number, heads, size).transpose(0, 1)
         turned_slopes = torch.zeros_like(turned)
         (queries, keys, values), (by_queries, by_keys, by_values) = turned, turned_slopes
-        for (first, last), share in zip(_blocks(ctx.starts), ctx.shares, strict=True):
+        for (first, last), share in zip(_blocks(ctx.starts), shares, strict=True):
             seen = slice(int(ctx.starts[first]), last)
             slope = slopes[:, first:last]
             by_share = torch.bmm(slope, values[:, seen].transpose(1, 2))

@@ -37,7 +37,6 @@ from assay.models.sizes import SIZES
 
 NONE = 65535  # the target of a position that has no loss
 END = "<|endoftext|>"
-FUSED=True
 _START = 0.02  # standard deviation of weights at the start
 
 
@@ -135,16 +134,16 @@ class GPT(nn.Module):
         rotation = self.cosines[:num_positions], self.sines[:num_positions]
         if self._is_fused():
             state, starts = self.embedding(inputs.flatten()), _starts(inputs.shape, pieces)
-            for block in self.blocks:
-                state = block.fused(state, rotation, starts)
+            with self._casting():
+                for block in self.blocks:
+                    state = block.fused(state, rotation, starts)
             return normalised(state, self.norm.weight).view(*inputs.shape, -1)
         mask = None if pieces is None else _mask(pieces)
         with self._casting():
             state = self.embedding(inputs)
             for block in self.blocks:
                 state = block(state, rotation, mask)
-            normed: Tensor = self.norm(state)
-            return normed
+            return _normed(state, self.norm)
 
     def losses(self, inputs: Tensor, targets: Tensor, pieces: Tensor | None = None) -> Tensor:
         """-ln p(target) at each position [sequences, positions] float32; 0 where the target is NONE (65535).
@@ -170,7 +169,7 @@ class GPT(nn.Module):
 
     def _is_fused(self) -> bool:
         weights = self.embedding.weight
-        return weights.device.type == "cpu" and weights.dtype == torch.float32 == self._precision() and FUSED
+        return weights.device.type == "cpu" and weights.dtype == torch.float32
 
     def _casting(self) -> torch.autocast:
         weights, precision = self.embedding.weight, self._precision()
@@ -192,26 +191,28 @@ class _Block(nn.Module):
 
     def forward(self, state: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
         """The next state [sequences, positions, width], by torch's own layers: any device, any precision."""
-        state = state + self._attend(self.attention_norm(state), rotation, mask)
-        gate, up = self.gate_up(self.hidden_norm(state)).chunk(2, dim=-1)
+        state = state + self._attend(_normed(state, self.attention_norm), rotation, mask)
+        gate, up = self.gate_up(_normed(state, self.hidden_norm)).chunk(2, dim=-1)
         return state + self.down(functional.silu(gate) * up)
 
     def _attend(self, state: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
         queries, keys, values = self.qkv(state).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        queries = _rotate(self.query_norm(queries), rotation).transpose(1, 2)
-        keys = _rotate(self.key_norm(keys), rotation).transpose(1, 2)
-        values = values.transpose(1, 2)
-        mixed = functional.scaled_dot_product_attention(
-            queries.to(values.dtype), keys.to(values.dtype), values, attn_mask=mask, is_causal=mask is None
-        )
+        queries = _rotate(_normed(queries, self.query_norm), rotation).to(values.dtype)
+        keys = _rotate(_normed(keys, self.key_norm), rotation).to(values.dtype)
+        queries, keys, values = (part.transpose(1, 2) for part in (queries, keys, values))
+        mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=mask is None)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
     def fused(self, state: Tensor, rotation: tuple[Tensor, Tensor], starts: np.ndarray) -> Tensor:
-        """The next state [positions, width] in float32 on a CPU, by kernels; `starts` as in `fused.attended`."""
-        qkv = self.qkv(normalised(state, self.attention_norm.weight)).view(len(state), 3, self.heads, -1)
+        """The next state [positions, width] float32, by kernels for a CPU; `starts` as in `fused.attended`.
+
+        Only products of matrices are in another precision, where one is asked for.
+        """
+        qkv = self.qkv(normalised(state, self.attention_norm.weight)).float().view(len(state), 3, self.heads, -1)
         gains = torch.stack((self.query_norm.weight * qkv.shape[-1] ** -0.5, self.key_norm.weight))
         state = state + self.output(attended(qkv, gains, rotation, starts))
-        return state + self.down(gated(self.gate_up(normalised(state, self.hidden_norm.weight))))
+        gates_ups = self.gate_up(normalised(state, self.hidden_norm.weight)).float()
+        return state + self.down(gated(gates_ups))
 
 
 def _rotations(config: GPTConfig) -> tuple[Tensor, Tensor]:
@@ -227,6 +228,14 @@ def _rotate(vectors: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     cosines, sines = (table[:, None] for table in rotation)
     first, second = vectors.chunk(2, dim=-1)
     return torch.cat((first * cosines - second * sines, second * cosines + first * sines), dim=-1)
+
+
+def _normed(state: Tensor, norm: nn.RMSNorm) -> Tensor:
+    """At least in float32: the mean of squares is a sum, and the gain's gradient one over all positions."""
+    wide = torch.promote_types(state.dtype, torch.float32)
+    return functional.rms_norm(state.to(wide), norm.normalized_shape, norm.weight.to(wide), norm.eps).to(
+        norm.weight.dtype
+    )
 
 
 def _mask(pieces: Tensor) -> Tensor:
@@ -285,16 +294,15 @@ def load(folder: Path, device: torch.device | str | None = None, dtype: torch.dt
         InputError: no such folder, none of ours, or a damaged one.
     """
     torch_extra.require()
-    config = _read_config(folder)
+    config, file = _read_config(folder), folder / "model.safetensors"
     model = GPT(config)
     try:
-        tensors = load_file(folder / "model.safetensors")
-        state = _imported(tensors, config)
-        model.load_state_dict(state)
+        tensors = load_file(file)
+        model.load_state_dict(_imported(tensors, config))
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-        raise InputError(
-            f"{folder / 'model.safetensors'} is missing or damaged: {error}. Take another copy."
-        ) from error
+        raise InputError(f"{file} is missing or damaged: {error}. Take another copy.") from error
+    if len(tensors) != len(_exported(model)):
+        raise InputError(f"{file} has {len(tensors)} matrices, config.json speaks of {len(_exported(model))}: damaged.")
     target = torch_extra.device() if device is None else torch.device(device)
     return model.to(device=target, dtype=dtype)
 
