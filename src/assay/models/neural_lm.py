@@ -80,7 +80,14 @@ class NeuralLM:
         Raises:
             InvalidParameterError: an id that the model does not have, or a probability that is no number.
         """
-        result = self.figures(ids, starts, _log_probability)[:, 0]
+        return self._finite(self.figures(ids, starts, _log_probability)[:, 0])
+
+    def judge(self, ids: np.ndarray, starts: np.ndarray, is_asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log probabilities of some tokens, and whether they are the likeliest; see `assay.models.lm.GreedyLM`."""
+        found = self.figures(ids, starts, _log_probability_and_best, is_asked)
+        return self._finite(found[:, 0]), found[:, -1] > 0
+
+    def _finite(self, result: np.ndarray) -> np.ndarray:
         if not np.isfinite(result).all():
             raise InvalidParameterError(
                 f"The language model in {self.name} gives log probabilities that are NaN or infinite. Its files are "
@@ -88,35 +95,48 @@ class NeuralLM:
             )
         return result
 
-    def figures(self, ids: np.ndarray, starts: np.ndarray, work: Work) -> np.ndarray:
+    def figures(
+        self, ids: np.ndarray, starts: np.ndarray, work: Work, is_asked: np.ndarray | None = None
+    ) -> np.ndarray:
         """What `work` makes of each token [tokens, figures] float32; it is called once for each block of tokens.
+
+        Args:
+            is_asked: the tokens that are asked for; those of others are 0 [tokens]; default all.
 
         Raises:
             InvalidParameterError: an id that the model does not have.
         """
         check_ids(ids, self.vocab_size)
         cut = windows(starts, self.context)
-        result = np.empty((len(ids), 1), np.float32)
+        is_asked = np.ones(len(ids), np.bool_) if is_asked is None else is_asked
+        result = np.zeros((len(ids), 1), np.float32)
         with _busy, torch.inference_mode():
             for batch in batches(cut.length, _BATCH_TOKENS.get(self.device.type, _BATCH_TOKENS["cpu"]), self.context):
-                places, found = self._figures(ids, cut, batch, work)
+                places, found = self._figures(ids, cut, batch, work, is_asked)
+                if not len(places):
+                    continue
                 if result.shape[1] != found.shape[1]:
-                    result = np.empty((len(ids), found.shape[1]), np.float32)
+                    result = np.zeros((len(ids), found.shape[1]), np.float32)
                 result[places] = found
         return result
 
-    def _figures(self, ids: np.ndarray, cut: Windows, batch: "Batch", work: Work) -> tuple[np.ndarray, np.ndarray]:
-        """Which tokens the windows predict [tokens], and the figures of these [tokens, figures] float32."""
+    def _figures(
+        self, ids: np.ndarray, cut: Windows, batch: "Batch", work: Work, is_asked: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Which tokens asked for the windows predict [tokens], and the figures of these [tokens, figures] float32."""
         rows, place = batch.rows, np.arange(batch.length)[None, :]
         length, first = cut.length[rows, None], cut.first[rows, None]
         targets = first + place
+        asked = (place >= cut.skipped[rows, None]) & (place < length)
+        asked &= is_asked[np.minimum(targets, len(ids) - 1)]
+        wanted, places = np.flatnonzero(asked), targets[asked]
+        if not len(places):
+            return places, np.empty((0, 1), np.float32)
         read = np.clip(targets - 1, 0, len(ids) - 1)  # behind a row's end stands anything: nothing before it looks
         inputs = np.full((batch.num_rows, batch.length), self.end_id)
         inputs[: len(rows)] = ids[read]
         inputs[: len(rows)][cut.starts_document[rows], 0] = self.end_id
-        asked = (place >= cut.skipped[rows, None]) & (place < length)
         states = self.network.body(torch.from_numpy(inputs).to(self.device)).flatten(0, 1)
-        wanted, places = np.flatnonzero(asked), targets[asked]
         block = max(1, _LOGITS.get(self.device.type, _LOGITS["cpu"]) // self.vocab_size)
         filling = (0, -len(wanted) % block)  # blocks are of one size too
         chosen, answers = (
@@ -132,6 +152,11 @@ class NeuralLM:
 
 def _log_probability(states: torch.Tensor, logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
     return -cross_entropy(logits, answers, reduction="none")[:, None]
+
+
+def _log_probability_and_best(states: torch.Tensor, logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+    is_best = logits.gather(1, answers[:, None]) == logits.amax(1, keepdim=True)
+    return torch.cat((_log_probability(states, logits, answers), is_best.float()), 1)
 
 
 class Batch(NamedTuple):

@@ -205,11 +205,11 @@ def _batch(lm: LM, pairs: list[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray
         shorter = np.empty(kept.sum(), ids.dtype)
         take_runs(ids, starts[1:] - kept, kept, shorter)
         ids, starts = shorter, np.concatenate(([0], np.cumsum(kept)))
+    is_answer = np.arange(len(ids)) >= np.repeat(starts[1:] - num_answer, kept)
     if isinstance(lm, GreedyLM):
-        log_probabilities, is_best = lm.judge(ids, starts)
+        log_probabilities, is_best = lm.judge(ids, starts, is_answer)
     else:
         log_probabilities, is_best = lm.log_probabilities(ids, starts), np.zeros(len(ids), np.bool_)
-    is_answer = np.arange(len(ids)) >= np.repeat(starts[1:] - num_answer, kept)
     nats = np.round(document_sums(np.where(is_answer, log_probabilities, 0), starts), _DECIMALS)
     return nats, kept < sizes, document_sums(is_answer & ~is_best, starts) == 0
 

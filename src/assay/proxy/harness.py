@@ -55,8 +55,11 @@ def run_harness(
         check_integer("num_shots", num_shots, 0)
     if max_items is not None:
         check_integer("max_items", max_items, 1)
-    manager = TaskManager(include_path=folder)
-    unknown = [task for task in tasks if isinstance(task, str) and task not in manager.all_tasks]
+    names = {task for task in tasks if isinstance(task, str)}
+    manager = TaskManager(include_path=folder, include_defaults=False)
+    if names - set(manager.all_tasks):  # only then: the harness's own are thousands of files
+        manager = TaskManager(include_path=folder)
+    unknown = sorted(names - set(manager.all_tasks))
     if unknown or not tasks:
         raise InvalidParameterError(
             f"`tasks` (={unknown or list(tasks)!r}) must be tasks that lm-evaluation-harness knows. "
@@ -76,6 +79,7 @@ def run_harness(
         num_fewshot=num_shots,
         limit=max_items,
         fewshot_random_seed=seed,
+        task_manager=manager,
         bootstrap_iters=0,
     )
     rows = []

@@ -207,30 +207,31 @@ class Task:
         """What the model is asked, in the order of the items.
 
         Raises:
-            InvalidParameterError: fewer different examples than shots and the item itself.
+            InvalidParameterError: fewer different examples than shots.
         """
         asked = [_ask(item, FORMS[self.form]) for item in self.items]
         if not self.num_shots:
             return asked
         pool = asked if self.examples is None else [_ask(item, FORMS[self.form]) for item in self.examples]
-        shots = list({_prompt(question): _shot(question) for question in pool}.items())
-        if len(shots) <= self.num_shots:
-            raise InvalidParameterError(
-                f"`num_shots` (={self.num_shots}) of {self.name} must be less than the {len(shots)} different examples "
-                "to draw from. Lower it, or give a file of examples."
-            )
-        return [self._with_shots(question, shots) for question in asked]
+        shots = {_prompt(question): _shot(question) for question in pool}
+        return [self._with_shots(question, shots, list(shots)) for question in asked]
 
-    def _with_shots(self, question: Question, shots: list[tuple[str, str]]) -> Question:
-        """A question below its shots, of which none is the question itself."""
+    def _with_shots(self, question: Question, shots: dict[str, str], prompts: list[str]) -> Question:
+        """A question below some of `shots` (by their `prompts`), of which none is the question itself."""
+        own = _prompt(question)
+        num_others = len(shots) - (own in shots)
+        if num_others < self.num_shots:
+            raise InvalidParameterError(
+                f"`num_shots` (={self.num_shots}) of {self.name} must be at most {num_others}, the different examples "
+                f"beside item {question.id!r}. Lower it, or give a file of more examples."
+            )
         rng = np.random.default_rng([self.seed, _hash(question.id)])
-        own, drawn = _prompt(question), dict[int, str]()
+        drawn = dict[str, None]()
         while len(drawn) < self.num_shots:
-            k = int(rng.integers(len(shots)))
-            prompt, text = shots[k]
+            prompt = prompts[int(rng.integers(len(prompts)))]
             if prompt != own:
-                drawn.setdefault(k, text)
-        before = "".join(f"{text}\n\n" for text in drawn.values())
+                drawn[prompt] = None
+        before = "".join(f"{shots[prompt]}\n\n" for prompt in drawn)
         return question._replace(contexts=[before + context for context in question.contexts])
 
 
