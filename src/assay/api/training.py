@@ -187,12 +187,13 @@ def train_network(
     require("Training a transformer")
     from assay.models.gpt import GPT as Network
     from assay.models.gpt import GPTConfig, load
-    from assay.proxy.train import train
+    from assay.proxy.train import reads_in_parts, train
 
     settings = proxy.all_settings
     length = settings.sequence_length
+    twice = partial(reads_in_parts, settings=settings)
     phases = make_phases(
-        rule, stream, pack, length=length, end_id=vocab_size, seed=seed, facts=facts or Facts(), match=match
+        rule, stream, pack, length=length, end_id=vocab_size, seed=seed, facts=facts, match=match, reads_twice=twice
     )
     config = GPTConfig.of(proxy.size, vocab_size + 1, context=length)
     network = Network(config, seed) if start is None else load(start, "cpu")

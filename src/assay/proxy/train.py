@@ -160,6 +160,12 @@ class _LimitMet(Exception):
     """Training ends before its last step; the text is the limit's name."""
 
 
+def reads_in_parts(phases: Sequence[Phase], settings: Settings) -> bool:
+    """Whether the batch of a step is read in parts, so that a rule which weighs losses reads it twice."""
+    length = phases[0].sequences.inputs.shape[1]
+    return make_plan(phases, settings).batch > _usual_part(length, torch_extra.device())
+
+
 class _Training:
     """A run at work."""
 
@@ -403,8 +409,12 @@ def _part_sequences(model: nn.Module, sequences: Sequences, limits: Limits, devi
             f"{sequences.inputs.shape[1]} positions, {(one + 4 * own) / 1e6:,.0f} MB with the model. "
             "Give more, or take shorter sequences or a smaller model."
         )
-    wanted = _PART_POSITIONS["cpu" if device.type == "cpu" else "cuda"] // sequences.inputs.shape[1]
-    return max(1, min(wanted, room // one))
+    return max(1, min(_usual_part(sequences.inputs.shape[1], device), room // one))
+
+
+def _usual_part(length: int, device: torch.device) -> int:
+    """How many sequences are read at a time where memory is not short."""
+    return max(1, _PART_POSITIONS["cpu" if device.type == "cpu" else "cuda"] // length)
 
 
 def _losses(model: nn.Module, *columns: Tensor) -> Tensor:

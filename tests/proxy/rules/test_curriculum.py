@@ -22,11 +22,11 @@ VALUES = np.random.default_rng(0).permutation(1000).astype(np.float64)
 
 
 @pytest.mark.parametrize("first", ["low", "high"])
-def test_linear_pacing_from_zero_is_the_order_of_the_score_within_a_hundredth(first: str) -> None:
+def test_linear_pacing_from_zero_is_the_order_of_the_score_within_a_twentieth(first: str) -> None:
     order = Curriculum(by="x", first=first).start().epoch(told(VALUES, 1000)).order
     seen = VALUES[order] if first == "low" else 999 - VALUES[order]
     assert sorted(order.tolist()) == list(range(1000))
-    assert np.abs(seen - np.arange(1000)).max() < 10
+    assert np.abs(seen - np.arange(1000)).max() < 50
     assert (seen != np.arange(1000)).any()
 
 
@@ -35,7 +35,7 @@ def test_a_paced_pass_reads_everything_once_and_nothing_before_its_time(pacing: 
     order = Curriculum(by="x", pacing=pacing, start_share=start).start().epoch(told(VALUES, 1000)).order
     assert sorted(order.tolist()) == list(range(1000))
     for place, value in enumerate(VALUES[order]):
-        time = (place // 10 + 1) / 100
+        time = (place // 50 + 1) / 20
         share = start + (1 - start) * time if pacing == "linear" else (start**2 + (1 - start**2) * time) ** 0.5
         assert value < np.ceil(share * 1000 - 1e-9)
 

@@ -115,10 +115,12 @@ def test_weights_of_a_batch_that_is_read_in_parts_are_those_of_the_whole_batch(m
 
     plain, _ = plain_run()
     whole, _ = train_tiny(phases_of(None), Reweight(temperature=0.1, burn_in=0))
+    assert not module.reads_in_parts(phases_of(None), SETTINGS)
     monkeypatch.setattr(module, "_PART_POSITIONS", {"cpu": LENGTH})
     parts, _ = train_tiny(phases_of(None), Reweight(temperature=0.1, burn_in=0))
     np.testing.assert_allclose(parts.losses[:10], whole.losses[:10], rtol=1e-4)
     assert np.abs(whole.losses[:10] / plain.losses[:10] - 1).max() > 0.01  # parts of one have even weights
+    assert module.reads_in_parts(phases_of(None), SETTINGS)
     assert whole.forward_tokens == 0 and parts.forward_tokens == parts.tokens.sum()
     phases = phases_of(None)
     cost = cost_of(phases, parts.visits, parts.forward_tokens)
@@ -164,7 +166,7 @@ def test_metadata_without_cooldown_and_cooldown_without_metadata_are_one_phase()
 )
 def test_equal_compute_shortens_a_run_by_what_the_rule_costs(rule: Rule | None, twice: bool, cost: float) -> None:
     (at_tokens,) = phases_of(rule)
-    (at_compute,) = phases_of(rule, match="compute", reads_twice=twice)
+    (at_compute,) = phases_of(rule, match="compute", reads_twice=lambda _: twice)
     assert at_compute.num_visits == round(at_tokens.num_visits / cost)
 
 

@@ -24,7 +24,7 @@ from assay.errors import SchemaError, check, check_choice, check_integer, check_
 from assay.models.sequences import NONE, Sequences
 from assay.proxy.rules_base import Epoch, Hooks, Rule, Visits
 
-_BLOCKS = 100  # in which a run is paced
+_BLOCKS = 20  # in which a run is paced: finer ones read the pieces of one long document in one batch, and learn less
 _PACINGS = {"linear": 1, "root": 2}  # the power of which a share of all grows in a straight line
 _FIRST = ("low", "high")
 
@@ -37,7 +37,7 @@ class Curriculum(Rule):
     pacing: how the share of the sequences that may be read grows to 1 over the run: "linear", or "root", which is
         ahead of it: sqrt(s^2 + (1 - s^2) t) with s the start share.
     start_share: that share at the start. 0 with linear pacing is the order of the score, shuffled within each
-        hundredth of the run; 1 is plain training.
+        twentieth of the run; 1 is plain training.
     """
 
     name: ClassVar[str] = "curriculum"

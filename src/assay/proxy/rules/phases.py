@@ -68,7 +68,7 @@ def make_phases(
     seed: int,
     facts: Facts | None = None,
     match: str = "tokens",
-    reads_twice: bool = False,
+    reads_twice: Callable[[list[Phase]], bool] | None = None,
 ) -> list[Phase]:
     """The phases of a run under some rules; without any, one phase that reads all sequences once.
 
@@ -77,8 +77,8 @@ def make_phases(
         pack: what makes sequences of documents; it gets `length`, `end_id` and `seed`.
         seed: of the packing, and of which documents are in the cooldown.
         match: "tokens" or "compute": what the run has in common with plain training on the stream.
-        reads_twice: whether losses are read once more without gradients, as `reweight` needs where a step's batch does
-            not fit in memory at once; for `match="compute"` alone.
+        reads_twice: `proxy.train.reads_in_parts`, with settings: whether `reweight` reads everything once more, without
+            gradients; for `match="compute"` alone.
 
     Raises:
         InvalidParameterError: a rule that would do nothing, as there is a single epoch; no tokens for a part.
@@ -97,8 +97,9 @@ def make_phases(
     phases = [_phase(part, packed, length, times) for part in parts]
     if match == "tokens":
         return phases
-    weighs = reads_twice and rule is not None and rule.start().weighs
-    cost = sum(_positions(part.stream) for part in parts) / _positions(stream) * (1 + _FORWARD * weighs)
+    cost = sum(_positions(part.stream) for part in parts) / _positions(stream)
+    if rule is not None and rule.start().weighs and reads_twice is not None and reads_twice(phases):
+        cost *= 1 + _FORWARD
     return [_shortened(phase, cost) for phase in phases]
 
 
