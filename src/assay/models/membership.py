@@ -26,6 +26,7 @@ from assay.models.lm import LM, document_sums
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 _FOLDS = 5
+_NUM_BUCKETS = 1 << 16  # of the blind classifier
 _LEAST = 2 * _FOLDS  # documents of each set
 _CONFIDENCE = 1.959964  # standard errors to either side, for 95 %
 _FALSE_ALARMS = 0.05
@@ -176,7 +177,7 @@ def blindly(texts: pa.Array, is_member: np.ndarray) -> np.ndarray:
         labels = is_member[fold != k].astype(np.float64)
         if len(np.unique(labels)) < 2:
             raise InvalidParameterError("`members` and `non_members` are copies of a few texts; give more of each.")
-        model, _ = fit(features(taught), labels, kind=BINARY)
+        model, _ = fit(features(taught, num_buckets=_NUM_BUCKETS), labels, kind=BINARY)
         if len(asked):
             result[fold == k] = model.predict(asked)
     return result
