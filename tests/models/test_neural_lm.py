@@ -21,7 +21,7 @@ from assay.models.tokenizer import BPE  # noqa: E402
 from tests.conftest import make_prose  # noqa: E402
 
 CONTEXT = 64
-TEXTS = pa.array([*(d["text"] for d in make_prose(24, length=30)), "", None, "x", "<|endoftext|> is text", "w1 " * 70])
+TEXTS = pa.array([*(d["text"] for d in make_prose(24, length=30)), "", None, "x", "<|endoftext|> is text", "q z " * 60])
 
 
 @pytest.fixture(scope="module", autouse=True)

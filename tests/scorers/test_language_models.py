@@ -82,6 +82,16 @@ def test_text_unlike_the_pool_is_harder() -> None:
     assert usual.mean() < seldom.mean() < never.mean()
 
 
+def test_the_summary_tells_where_bands_begin() -> None:
+    scorer = Perplexity(**SMALL)
+    columns = scorer.score(POOL, fitted(scorer, POOL))
+    named = dict(zip((c.name for c in scorer.columns(())), columns, strict=True))
+    found = scorer.summary(scorer.summarise(named))["bits_per_byte"]
+    assert list(found) == ["10%", "33%", "50%", "67%", "90%"]
+    bits = named["perplexity.bits_per_byte"].to_numpy()
+    np.testing.assert_allclose(list(found.values()), np.quantile(bits, [0.1, 1 / 3, 0.5, 2 / 3, 0.9]), atol=0.02)
+
+
 def test_a_pool_of_one_document_makes_no_two_halves() -> None:
     with pytest.raises(InvalidParameterError, match="has 1 documents to learn from, which do not make two halves"):
         fitted(Perplexity(**SMALL), to_batch(["one"]))

@@ -140,13 +140,18 @@ def zlib_bytes(texts: pa.Array) -> np.ndarray:
 def telling(method: str, members: np.ndarray, others: np.ndarray) -> Telling:
     """The figures of a score; ties count half.
 
-    The interval is DeLong's (1988, Biometrics 44), which is that of a mean of ranks on both sides.
+    The interval is DeLong's (1988, Biometrics 44), which is that of a mean of ranks on both sides. Where no pair is the
+    wrong way round it has no width; then the end is where as many pairs as the smaller set is large would all be right
+    in one case of forty.
     """
     above = _share_below(members, others)  # of others below each member
     below = 1 - _share_below(others, members)  # of members above each of the others
     auc = float(above.mean())
     error = (above.var(ddof=1) / len(members) + below.var(ddof=1) / len(others)) ** 0.5
     low, high = max(0.0, auc - _CONFIDENCE * error), min(1.0, auc + _CONFIDENCE * error)
+    if auc in (0.0, 1.0):
+        bound = 0.025 ** (1 / min(len(members), len(others)))
+        low, high = (bound, 1.0) if auc else (0.0, 1 - bound)
     allowed = np.sort(others)[::-1][int(_FALSE_ALARMS * len(others))]
     return Telling(method, auc, float(low), float(high), float((members > allowed).mean()))
 
