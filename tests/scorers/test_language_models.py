@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from assay import read, score
+from assay.artifacts.workspace import Workspace
 from assay.errors import InvalidParameterError
 from assay.models.lm import NGramLM
 from assay.models.tokenizer import BPE
@@ -15,7 +17,7 @@ from assay.scorers import LongRange, LossDifference, MinK, Perplexity, RareToken
 from assay.scorers.long_range import with_cache, with_short_context
 from assay.scorers.ngrams import Halves
 from assay.scorers.sampling import sampled
-from tests.conftest import make_prose
+from tests.conftest import make_prose, write_jsonl
 
 SMALL: dict[str, Any] = {"vocab_size": 400, "order": 3}
 
@@ -238,3 +240,13 @@ def test_models_of_other_tokenizers_cannot_be_compared(folders: list[Path]) -> N
 def test_a_model_that_reads_no_further_has_no_long_range(folders: list[Path]) -> None:
     with pytest.raises(InvalidParameterError, match=r"`short` \(=96\) must be below the model's context \(=96\)"):
         LongRange(model=str(folders[0]), short=96).score(POOL, {})
+
+
+def test_scores_are_found_again_unless_the_model_is_another(folders: list[Path], workspace: Workspace) -> None:
+    path = write_jsonl(workspace.root.parent / "pool.jsonl", [{"text": text} for text in prose(12, 4)])
+    pool = read(str(path), workspace=workspace)
+    found = [score(pool, Perplexity(model=str(folder)), workspace=workspace) for folder in (*folders[:2], folders[0])]
+    assert found[0].folder == found[2].folder != found[1].folder
+    values = found[0].table(0).column("perplexity.bits_per_byte").to_numpy()
+    expected = scored(Perplexity(model=str(folders[0])), to_batch(prose(12, 4)), {})["bits_per_byte"]
+    np.testing.assert_array_equal(values, expected)

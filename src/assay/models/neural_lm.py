@@ -252,11 +252,13 @@ def _of_transformers(folder: Path, device: torch.device, dtype: torch.dtype) -> 
     os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
     except ImportError as error:
         raise MissingExtraError(
             f"The language model in {folder} needs {error.name}, which is not installed. Run: "
             "pip install 'assay[neural]'"
         ) from error
+    disable_progress_bar()  # Assay shows its own
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # tokenizers have errors of their own, which share no other class
