@@ -134,7 +134,8 @@ def lowest_mean(log_probabilities: np.ndarray, starts: np.ndarray, share: float)
 def zlib_bytes(texts: pa.Array) -> np.ndarray:
     """Bytes of each text as zlib packs it at its default level [texts]; those of an empty one for null."""
     text = utf8(texts)
-    return np.array([len(zlib.compress(text.data[a:b].tobytes())) for a, b in pairwise(text.offsets.tolist())], np.float64)
+    bounds = text.offsets.tolist()
+    return np.array([len(zlib.compress(text.data[a:b].tobytes())) for a, b in pairwise(bounds)], np.float64)
 
 
 def telling(method: str, members: np.ndarray, others: np.ndarray) -> Telling:
