@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from benchmarks.data import pool_files, some_texts
 
-_SCORED_DOCUMENTS = 400
+_SCORED_DOCUMENTS = 120
 _CONTEXT = 1024
 _PEER_ROWS = 16  # of the peer's batches
 

@@ -9,7 +9,7 @@ the target: with two such folders write `score: {loss_difference: {prior: FOLDER
 recipe's YAML. Documents are judged whole, and not in sequences of 512 tokens. The paper chooses one document in 7 to
 64.
 
-Cost: seconds to fit, once, then 2 MB/s and core.
+Cost: seconds to fit, once, then 4 MB/s and core.
 
 When not to use: for a target of a few documents, whose words it learns by heart (`dsir` smoothed, `betr`).
 """

@@ -9,7 +9,7 @@ What differs: the default model is n-grams of the pool, cross-fitted (`scorers.n
 says what is usual in the pool, not what is well written. Which end is better is disputed (docs/language-models.md), so
 neither is: a band is a matter of `where`.
 
-Cost: n-grams: 5 seconds to fit, once, whatever the size of the pool; then 2 MB/s and core. A neural model: see
+Cost: n-grams: 3 seconds to fit, once, whatever the size of the pool; then 3 MB/s and core. A neural model: see
 docs/language-models.md. When not to use: on a pool with many copies, whose every document looks easy; with a model
 that has seen the pool.
 """
