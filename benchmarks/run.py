@@ -67,6 +67,7 @@ from benchmarks.data import (
     warc_file,
     web_pages,
 )
+from benchmarks.neural import lm_loss_score
 
 RESULTS = Path(__file__).parent / "results.json"
 _RUNS = 5
@@ -95,7 +96,7 @@ def main() -> None:
             print(f"{name} ...", flush=True)
             try:
                 measured = ROWS[name](Path(folder))
-            except PeerMissing as error:
+            except (PeerMissing, ImportError) as error:
                 print(f"  left out: {error}")
                 continue
             rows[name] = row = {"name": name, **measured, "machine": _machine(), "date": _today()}
@@ -563,6 +564,7 @@ ROWS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "facility_location": facility_location_greedy,
     "diversity.200k": diversity_200k,
     **gpt.ROWS,
+    "lm_loss.score": lm_loss_score,
 }
 
 

@@ -41,7 +41,8 @@ def membership(
     """
     check_integer("max_documents", max_documents, 10, 1_000_000)
     texts = [_texts(name, given, max_documents) for name, given in (("members", members), ("non_members", non_members))]
-    return tell_apart(texts[0], texts[1], _lm("model", model), reference and _lm("reference", reference), shares)
+    other = None if reference is None else _lm("reference", reference)
+    return tell_apart(texts[0], texts[1], _lm("model", model), other, shares)
 
 
 def _lm(name: str, given: str | LM) -> LM:

@@ -26,6 +26,7 @@ from assay.models.lm import LM, document_sums
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 _FOLDS = 5
+_NUM_BUCKETS = 1 << 16  # of the blind classifier
 _LEAST = 2 * _FOLDS  # documents of each set
 _CONFIDENCE = 1.959964  # standard errors to either side, for 95 %
 _FALSE_ALARMS = 0.05
@@ -133,19 +134,25 @@ def lowest_mean(log_probabilities: np.ndarray, starts: np.ndarray, share: float)
 def zlib_bytes(texts: pa.Array) -> np.ndarray:
     """Bytes of each text as zlib packs it at its default level [texts]; those of an empty one for null."""
     text = utf8(texts)
-    return np.array([len(zlib.compress(text.data[a:b])) for a, b in pairwise(text.offsets.tolist())], np.float64)
+    bounds = text.offsets.tolist()
+    return np.array([len(zlib.compress(text.data[a:b].tobytes())) for a, b in pairwise(bounds)], np.float64)
 
 
 def telling(method: str, members: np.ndarray, others: np.ndarray) -> Telling:
     """The figures of a score; ties count half.
 
-    The interval is DeLong's (1988, Biometrics 44), which is that of a mean of ranks on both sides.
+    The interval is DeLong's (1988, Biometrics 44), which is that of a mean of ranks on both sides. Where no pair is the
+    wrong way round it has no width; then the end is where as many pairs as the smaller set is large would all be right
+    in one case of forty.
     """
     above = _share_below(members, others)  # of others below each member
     below = 1 - _share_below(others, members)  # of members above each of the others
     auc = float(above.mean())
     error = (above.var(ddof=1) / len(members) + below.var(ddof=1) / len(others)) ** 0.5
     low, high = max(0.0, auc - _CONFIDENCE * error), min(1.0, auc + _CONFIDENCE * error)
+    if auc in (0.0, 1.0):
+        bound = 0.025 ** (1 / min(len(members), len(others)))
+        low, high = (bound, 1.0) if auc else (0.0, 1 - bound)
     allowed = np.sort(others)[::-1][int(_FALSE_ALARMS * len(others))]
     return Telling(method, auc, float(low), float(high), float((members > allowed).mean()))
 
@@ -176,7 +183,7 @@ def blindly(texts: pa.Array, is_member: np.ndarray) -> np.ndarray:
         labels = is_member[fold != k].astype(np.float64)
         if len(np.unique(labels)) < 2:
             raise InvalidParameterError("`members` and `non_members` are copies of a few texts; give more of each.")
-        model, _ = fit(features(taught), labels, kind=BINARY)
+        model, _ = fit(features(taught, num_buckets=_NUM_BUCKETS), labels, kind=BINARY)
         if len(asked):
             result[fold == k] = model.predict(asked)
     return result

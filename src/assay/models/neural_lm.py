@@ -32,6 +32,7 @@ from assay.models.tokenizer import BPE
 MAX_CONTEXT = 4096  # of models that could read more: attention over more costs more than it tells
 _BATCH_TOKENS = {"cpu": 1 << 11, "cuda": 1 << 15}
 _LOGITS = {"cpu": 1 << 21, "cuda": 1 << 28}  # numbers in the logits of a block
+_LEAST_TOKENS = 32  # with fewer rows a product of matrices may be computed in another order
 _MAX_LOADED = 2
 _TOKENIZERS = {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tokenizer_config.json"}
 _loading = threading.Lock()  # parts are scored side by side: only the first may load
@@ -137,8 +138,11 @@ class NeuralLM:
         inputs[: len(rows)] = ids[read]
         inputs[: len(rows)][cut.starts_document[rows], 0] = self.end_id
         states = self.network.body(torch.from_numpy(inputs).to(self.device)).flatten(0, 1)
-        block = max(1, _LOGITS.get(self.device.type, _LOGITS["cpu"]) // self.vocab_size)
-        filling = (0, -len(wanted) % block)  # blocks are of one size too
+        wanted, places = np.flatnonzero(asked), targets[asked]
+        block = _LEAST_TOKENS * max(
+            1, _LOGITS.get(self.device.type, _LOGITS["cpu"]) // self.vocab_size // _LEAST_TOKENS
+        )
+        filling = (0, -len(wanted) % _LEAST_TOKENS)  # products with the head, too, are of no fewer
         chosen, answers = (
             torch.from_numpy(np.pad(some.astype(np.int64), filling)).to(self.device).split(block)
             for some in (wanted, ids[places])
@@ -160,7 +164,7 @@ def _log_probability_and_best(states: torch.Tensor, logits: torch.Tensor, answer
 
 
 class Batch(NamedTuple):
-    """Rows that are judged together: which [at most num_rows], and the shape that they are brought to."""
+    """Rows that are judged together, and the shape that they are brought to; there may be more rows, of END alone."""
 
     rows: np.ndarray
     num_rows: int
@@ -168,20 +172,20 @@ class Batch(NamedTuple):
 
 
 def batches(lengths: np.ndarray, num_tokens: int, context: int) -> Iterator[Batch]:
-    """Rows in batches of about `num_tokens` tokens, of nearly equal lengths, brought to one of a few shapes.
+    """Rows in batches of about `num_tokens` tokens, of nearly equal lengths, brought to one of a few lengths.
 
-    A row's length says which shape it gets, and batches that are not full are filled up: the same row always meets
-    matrix products of the same size, which on a CPU, as seen, give it the same digits whatever stands beside it. Costs
-    3 % in padding, and half a batch a shape.
+    A row's own length says which one, and no batch is so small that products of matrices go another way: so on a CPU,
+    as far as was tried, a row has the same digits whatever stands beside it. Costs 3 % in padding.
 
     Args:
         lengths: of the rows [rows], at most `context`.
     """
     shapes = np.minimum(padded(lengths), context)
     for length in np.unique(shapes)[::-1].tolist():
-        rows, num_rows = np.flatnonzero(shapes == length), max(1, num_tokens // length)
-        for first in range(0, len(rows), num_rows):
-            yield Batch(rows[first : first + num_rows], num_rows, length)
+        rows, most = np.flatnonzero(shapes == length), max(1, num_tokens // length)
+        for first in range(0, len(rows), most):
+            some = rows[first : first + most]
+            yield Batch(some, max(len(some), -(-_LEAST_TOKENS // length)), length)
 
 
 def padded(lengths: np.ndarray) -> np.ndarray:
@@ -274,11 +278,13 @@ def _of_transformers(folder: Path, device: torch.device, dtype: torch.dtype) -> 
     os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
     except ImportError as error:
         raise MissingExtraError(
             f"The language model in {folder} needs {error.name}, which is not installed. Run: "
             "pip install 'assay[neural]'"
         ) from error
+    disable_progress_bar()  # Assay shows its own
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # tokenizers have errors of their own, which share no other class

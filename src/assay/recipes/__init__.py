@@ -11,6 +11,7 @@ from types import ModuleType
 from assay.recipes import (
     betr,
     c4,
+    color_filter,
     dataman,
     dclm,
     divconq,
@@ -39,6 +40,7 @@ from assay.recipes import (
 RECIPES: dict[str, ModuleType] = {
     "betr": betr,
     "c4": c4,
+    "color_filter": color_filter,
     "dataman": dataman,
     "dclm": dclm,
     "divconq": divconq,

@@ -13,7 +13,7 @@ Without a model: n-grams of the pool, cross-fitted (`scorers.ngrams`), to which 
 a tenth of the probability (a cache, Kuhn and De Mori 1990): of all that stand before a word, or of the last `short`. It
 knows that words come back and nothing else of what models do with a long context.
 
-Cost: with a model three times that of `perplexity`; with n-grams 1 MB/s and core. When not to use: on documents that
+Cost: with a model three times that of `perplexity`; with n-grams 2 MB/s and core. When not to use: on documents that
 are hardly longer than `short` tokens; those that are not longer have no score.
 """
 

@@ -14,7 +14,7 @@ What differs:
 
 Several targets are read as one.
 
-Cost: n-grams: 5 seconds to fit, once, then 1 MB/s and core. Neural models: both read the pool; see
+Cost: n-grams: 3 seconds to fit, once, then 4 MB/s and core. Neural models: both read the pool; see
 docs/language-models.md. When not to use: with two models that were trained on other data: then the difference tells
 these data apart.
 """

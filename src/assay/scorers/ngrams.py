@@ -5,7 +5,7 @@ cut into two halves by the hash of the id, a model is trained on each, and every
 model of the half that it would not be in. That does nothing about copies under other ids, which look easy, as they do
 to any model that has seen one: deduplicate first.
 
-State: the two models, about 20 bytes a distinct n-gram: 60 MB for 5,000 documents of 3,000 bytes.
+State: the two models, about 20 bytes a distinct n-gram: 38 MB for 5,000 documents of 1,800 bytes at order 4.
 """
 
 from itertools import pairwise

@@ -8,7 +8,7 @@ choosing by it helps is for you to find out.
 What differs: the paper compares whole sets by Zipf's coefficient. Here the tail is the rarest tokens of a sample of the
 pool, as many as make up `tail` of its tokens, and a document's score is the share of its tokens that lie there.
 
-Cost: 3 seconds to learn the tokenizer and count, once; then 20 MB/s and core. State: a flag for each token. When not to
+Cost: 3 seconds to learn the tokenizer and count, once; then 30 MB/s and core. State: a flag for each token. When not to
 use: before text in other languages, encodings and formats has been taken out: nothing is as rare as rubbish.
 """
 
