@@ -451,6 +451,7 @@ def recipe_run(
     holdout: Annotated[str, typer.Option(help="Share of the target to test on, or a file of other documents.")] = "0.3",
     seeds: Annotated[int, typer.Option(help="How often everything is repeated.")] = 5,
     candidates: Annotated[str | None, _option("candidates")] = None,
+    checkpoints: Annotated[str | None, _option("checkpoints")] = None,
     concepts: Annotated[str | None, _option("concepts")] = None,
     judgements: Annotated[str | None, _option("judgements")] = None,
     labels: Annotated[str | None, _option("labels")] = None,
@@ -481,6 +482,7 @@ def recipe_run(
         holdout=holdout,
         seeds=seeds,
         given={
+            "checkpoints": checkpoints,
             "concepts": concepts,
             "candidates": candidates,
             "judgements": judgements,

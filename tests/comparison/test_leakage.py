@@ -8,6 +8,7 @@ import pytest
 from assay.comparison.leakage import (
     count_tail,
     end_gaps,
+    first_chances,
     gap_p_values,
     is_first_best,
     judge_first,
@@ -26,6 +27,14 @@ DRAWS = {
 def test_first_order_is_best_by_hand() -> None:
     scores = [np.array([3.0, 1.0]), np.array([1.0, 1.0, 0.0]), np.array([1.0, 2.0]), np.array([1.0, 1.0 - 1e-6])]
     assert is_first_best(scores).tolist() == [True, False, False, False]
+
+
+def test_level_orders_count_for_nothing() -> None:
+    """Scores of three values: the best is often not alone, and the first is it as often as chances say."""
+    scores = list(np.random.default_rng(8).integers(0, 3, (4000, 6)).astype(float))
+    found = judge_first(is_first_best(scores), first_chances(scores))
+    assert found.expected < 1 / 6 / 2 and found.p_value > 0.05 and found.excess.low < 0 < found.excess.high
+    assert first_chances([np.array([1.0, 1.0, 0.0]), np.array([0.0, 1.0, 0.0])]).tolist() == [0, 1 / 3]
 
 
 def test_tail_is_that_of_all_outcomes_counted() -> None:
@@ -56,7 +65,7 @@ def test_where_nothing_leaked_each_rule_errs_as_often_as_it_says(draw) -> None:
         found = judge_gaps(gaps, p_values, 0.05)
         flagged.append(found.flagged / found.num_items)
         rejected.append(found.p_value <= 0.05)
-        first.append(judge_first(is_first_best(scores), ORDERS))
+        first.append(judge_first(is_first_best(scores), first_chances(scores)))
     assert np.mean(flagged) == pytest.approx(0.05, abs=0.01)  # the isolation forest: 0.29 to 0.75 of such scores
     assert np.mean(rejected) <= 0.175 and np.mean([f.p_value <= 0.05 for f in first]) <= 0.175  # 40 trials at 0.05
     assert np.mean([f.share.estimate for f in first]) == pytest.approx(1 / 24, abs=0.005)
@@ -69,10 +78,10 @@ def test_known_orders_are_found_however_many_there_are() -> None:
         scores = rng.normal(size=(400, 24))
         leaked = rng.permutation(400) < 400 * share
         scores[leaked, 0] += 6
-        first = judge_first(is_first_best(list(scores)), ORDERS)
+        first = judge_first(is_first_best(list(scores)), first_chances(list(scores)))
         assert first.excess.low <= share <= first.excess.high and first.p_value < 1e-6
         scores = rng.permuted(scores, axis=1)  # the published order is not the one that was read
-        assert judge_first(is_first_best(list(scores)), ORDERS).p_value > 0.001
+        assert judge_first(is_first_best(list(scores)), first_chances(list(scores))).p_value > 0.001
         gaps, _ = end_gaps(list(scores))
         p_values = gap_p_values(gaps, ORDERS)
         found = judge_gaps(gaps, p_values, 0.05)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 import assay
 from assay import EL2N, Learnability, PreSelect, Trajectories
 from assay.artifacts.kinds import Corpus
-from assay.errors import AssayError, InputError, InvalidParameterError
+from assay.errors import AssayError, InputError, InvalidParameterError, MissingExtraError
+from assay.scorers import Scorer, State
 from tests.conftest import make_prose
 
 torch = pytest.importorskip("torch")
@@ -158,6 +160,40 @@ def test_soft_labels_are_the_likeliest_tokens(pool: Corpus, checkpoints: list[st
     with pytest.raises(InvalidParameterError, match="`k` "):
         assay.soft_labels(pool, checkpoints[2], k=0, workspace=tmp_path)
     assert [each.shape for each in likeliest(lm, tokens[:0], np.zeros(1, np.int64), 5)] == [(0, 5), (0, 5)]
+
+
+def test_scores_do_not_depend_on_what_else_is_in_the_batch(checkpoints: list[str], texts: list[str]) -> None:
+    rows = pa.RecordBatch.from_pylist([{"id": f"{k}", "text": text} for k, text in enumerate([*texts[:9], None, ""])])
+    models = (checkpoints[0], checkpoints[2])
+    trajectories = Trajectories(models=models, num_clusters=2)
+    sketch = trajectories.sketch_pool(rows, {"num_documents": np.array([len(rows)])})
+    fitted: list[tuple[Scorer, State]] = [
+        (EL2N(models=models), {}),
+        (Learnability(models=models), {}),
+        (trajectories, trajectories.finish({}, sketch)),
+    ]
+    for scorer, state in fitted:
+        whole = scorer.score(rows, state)
+        pieces = [scorer.score(piece, state) for piece in (rows.slice(0, 1), rows.slice(1, 6), rows.slice(7))]
+        assert [pa.concat_arrays(column) for column in zip(*pieces, strict=True)] == whole
+        turned = scorer.score(rows.take(pa.array(np.arange(len(rows))[::-1])), state)
+        assert [column.take(pa.array(np.arange(len(rows))[::-1])) for column in turned] == whole
+        assert all(column.slice(9).null_count == 2 for column in whole)  # no text, and no tokens
+
+
+def test_without_torch_the_pip_line_is_given(
+    pool: Corpus, checkpoints: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for ask in (
+        lambda: assay.score(pool, EL2N(models=tuple(checkpoints)), workspace=tmp_path),
+        lambda: assay.score(pool, Learnability(models=tuple(checkpoints)), workspace=tmp_path),
+        lambda: assay.losses(pool, {"a": checkpoints[0], "b": checkpoints[1]}, workspace=tmp_path),
+        lambda: assay.soft_labels(pool, checkpoints[0], workspace=tmp_path),
+        lambda: assay.leakage([{"question": "q", "choices": ["a", "b"]}], checkpoints[0]),
+    ):
+        with pytest.raises(MissingExtraError, match=r"pip install 'assay\[neural\]'"):
+            ask()
 
 
 def test_folders_that_hold_no_model_are_named(pool: Corpus, checkpoints: list[str], tmp_path: Path) -> None:

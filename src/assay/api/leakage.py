@@ -16,6 +16,7 @@ from assay.artifacts.kinds import Corpus
 from assay.comparison.leakage import (
     Finding,
     end_gaps,
+    first_chances,
     gap_p_values,
     is_first_best,
     judge_first,
@@ -235,7 +236,7 @@ def _found(rows: list[dict[str, Any]], scores: list[np.ndarray], level: float, s
     skew = (units[:, 0] - units[:, 1])[is_known] / units.sum(axis=1)[is_known]
     return Leakage(
         items=table,
-        first=judge_first(is_best, num_orders),
+        first=judge_first(is_best, first_chances(scores)),
         outlier=judge_gaps(gaps, p_values, level),
         level=level,
         skew=float(skew.mean()) if len(skew) else math.nan,

@@ -7,7 +7,7 @@ published order may not be what the model has read, where the likeliest order is
 
 What differs:
 - First rule: of n orders, one is the likeliest by chance in an n-th of the items. So the count is tested (exactly, also
-  where items have different n) and the share is given with its excess over chance.
+  where items have different n, or two orders are level) and the share is given with its excess over chance.
 - Second rule: the paper asks an isolation forest and a threshold, which flag 29 to 68 % of items of which no order is
   known. Here the likeliest order's distance from the next is compared with the same distance at the other end: what no
   order is known of has no more outliers above than below. The null comes from swapping the ends of items, whatever the
@@ -51,17 +51,25 @@ def is_first_best(scores: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([own[0] > own[1:].max() + _TIE for own in scores], np.bool_)
 
 
-def judge_first(is_best: np.ndarray, num_orders: np.ndarray) -> Finding:
-    """The first rule over a benchmark: published orders that are the likeliest, against one in `num_orders` by chance.
+def first_chances(scores: Sequence[np.ndarray]) -> np.ndarray:
+    """Chance of each item's first score to be above all others if no order is special [items]; 0 where the two highest
+    are level, as they often are under a model that knows nothing of the options.
+    """
+    ends = [np.partition(own, -2)[-2:] for own in scores]
+    return np.array([(high > next_ + _TIE) / len(own) for own, (next_, high) in zip(scores, ends, strict=True)])
+
+
+def judge_first(is_best: np.ndarray, chances: np.ndarray) -> Finding:
+    """The first rule over a benchmark: published orders that are the likeliest, against as many by chance.
 
     Args:
-        is_best: as of `is_first_best` [items]. num_orders: of each item [items].
+        is_best: as of `is_first_best` [items]. chances: as of `first_chances` [items].
     """
     number, flagged = len(is_best), int(is_best.sum())
-    chance = float(np.mean(1 / num_orders))
+    chance = float(np.mean(chances))
     share = share_interval(flagged, number)
     excess = Interval(*((value - chance) / (1 - chance) for value in share))
-    return Finding(number, flagged, share, chance, excess, count_tail(flagged, 1 / num_orders))
+    return Finding(number, flagged, share, chance, excess, count_tail(flagged, chances))
 
 
 def end_gaps(scores: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

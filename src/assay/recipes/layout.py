@@ -8,6 +8,10 @@ Layout = dict[str, Any]  # a recipe as its YAML says it, which `assay.compare` t
 # What a method may need beside pool, target and budget: what stands for it in a page, and what it is.
 OPTIONS: dict[str, tuple[str, str]] = {
     "candidates": ("candidates/*.jsonl", "files of seeds, each a set that may or may not be good"),
+    "checkpoints": (
+        "checkpoints",
+        "a folder with the checkpoints of a small model, one a folder, numbered by their steps",
+    ),
     "concepts": ("phrases.jsonl", "phrases that matter, one a document, of at most 5 words"),
     "judgements": (
         "judgements.jsonl",

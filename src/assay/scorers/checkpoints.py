@@ -9,7 +9,7 @@ State: all models of both ladders, twice the n-grams of the sample; 60 MB for 4,
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from assay.scorers.base import State
 from assay.scorers.ngrams import judged_by, learn_tokenizer, mean, model_of
 from assay.scorers.sampling import sampled
 
-RUNGS = 5  # each has read twice as much as the one before
+RUNGS = (4, 3, 2, 1, 0)  # a model reads 2^-k of its half
 MIN_CHECKPOINTS = 2
 _PREFIX = "ladder."
 
@@ -79,14 +79,14 @@ def model_paths(models: str | tuple[str, ...] | None) -> dict[str, str]:
 
 
 class Ladder(NamedTuple):
-    """N-gram models that have read more and more, `models[half][rung]`, of one tokenizer."""
+    """N-gram models that have read more and more, `models[half]` from the least on, of one tokenizer."""
 
     bpe: BPE
     models: tuple[tuple[NGramLM, ...], tuple[NGramLM, ...]]
 
     @classmethod
-    def fit(cls, pool: State, sample: int, order: int, vocab_size: int) -> "Ladder":
-        """Both ladders, from all contributions to a sample.
+    def fit(cls, pool: State, sample: int, order: int, vocab_size: int, rungs: Sequence[int] = RUNGS) -> "Ladder":
+        """Both ladders, from all contributions to a sample; `rungs` are some of RUNGS.
 
         Raises:
             InvalidParameterError: no documents with text, or too few for two halves.
@@ -99,13 +99,13 @@ class Ladder(NamedTuple):
                 f"The pool has {len(rows)} documents to learn from, which do not make two halves with text, one for "
                 "judging the other. Give a larger pool, or `models`."
             )
-        first, second = (tuple(NGramLM(bpe, model) for model in _rungs(bpe, order, *tokens)) for tokens in encoded)
+        first, second = (tuple(_trained(bpe, order, *tokens, rung) for rung in rungs) for tokens in encoded)
         return cls(bpe, (first, second))
 
     def losses(self, batch: pa.RecordBatch) -> np.ndarray:
         """Mean loss of each document's tokens at each rung [documents, rungs], nats; NaN for one without tokens."""
         ids, starts = self.bpe.encode(batch.column("text"))
-        found = np.full((len(batch), RUNGS), np.nan)
+        found = np.full((len(batch), len(self.models[0])), np.nan)
         half, lengths = _half(batch.column("id")), np.diff(starts)
         for k in (0, 1):
             own = half != k
@@ -134,12 +134,12 @@ class Ladder(NamedTuple):
         """
         if f"{_PREFIX}0.0.tokenizer" not in state:
             raise NotFittedError(f"{scorer} has not been fitted; `assay.score(corpus, {scorer}())` fits and scores.")
-        parts: dict[tuple[int, int], State] = {(half, rung): {} for half in (0, 1) for rung in range(RUNGS)}
+        parts: tuple[dict[int, State], dict[int, State]] = ({}, {})
         for key, array in state.items():
             if key.startswith(_PREFIX):
                 half, rung, name = key.removeprefix(_PREFIX).split(".", 2)
-                parts[int(half), int(rung)][name] = array
-        first, second = (tuple(NGramLM.of_state(parts[half, rung]) for rung in range(RUNGS)) for half in (0, 1))
+                parts[int(half)].setdefault(int(rung), {})[name] = array
+        first, second = (tuple(NGramLM.of_state(own[rung]) for rung in sorted(own)) for own in parts)
         return cls(first[0].bpe, (first, second))
 
 
@@ -154,15 +154,12 @@ def losses_at(scorer: str, models: str | tuple[str, ...] | None, batch: pa.Recor
     return np.stack([judged_by(model_of(path), batch).losses() for path in folders(models)], axis=1)
 
 
-def _rungs(bpe: BPE, order: int, ids: np.ndarray, starts: np.ndarray) -> list[Any]:
-    """Models of the first tokens, twice as many each time; where one ends inside a document, it is not told its end."""
-    found = []
-    for rung in range(RUNGS):
-        size = max(1, len(ids) >> (RUNGS - 1 - rung))
-        cut = np.concatenate((starts[starts < size], [size]))
-        is_whole = np.isin(cut[1:], starts)
-        found.append(train(ids[:size], cut, vocab_size=bpe.vocab_size, order=order, has_end=is_whole))
-    return found
+def _trained(bpe: BPE, order: int, ids: np.ndarray, starts: np.ndarray, rung: int) -> NGramLM:
+    """The model of the first tokens; a document that these end in is not told its end."""
+    size = max(1, len(ids) >> rung)
+    cut = np.concatenate((starts[starts < size], [size]))
+    has_end = np.isin(cut[1:], starts)
+    return NGramLM(bpe, train(ids[:size], cut, vocab_size=bpe.vocab_size, order=order, has_end=has_end))
 
 
 def _half(ids: pa.Array) -> np.ndarray:

@@ -13,7 +13,7 @@ What differs:
 - The balance is the policy `quota` with equal shares, of the `trajectories.cluster` column. It is the paper's rule (the
   smallest cluster first, each at most an equal share of what is left), in tokens instead of documents.
 
-Cost: without `models`, 4 s to fit, once, then 1 MB/s and core; with them, each reads the pool once. Memory: the
+Cost: without `models`, 6 s to fit, once, then 2.8 MB/s and core; with them, each reads the pool once. Memory: the
 sample's trajectories, and two models at a time. When not to use: where clusters of losses mean no more than how long or
 how foreign documents are; look at some before you balance.
 """
