@@ -27,6 +27,7 @@ from assay.scorers import (
     Distil,
     GotD,
     Gradient,
+    Influence,
     LossDifference,
     PreSelect,
     Scorer,
@@ -56,20 +57,10 @@ TABLE: dict[str, tuple[Scorer, str, float, float]] = {
     "betr, max (.943, .854)": (BETR(), "betr.value", 0.955, 0.865),
     "betr, mean (.885)": (BETR(aggregate="mean", value="negative"), "betr.value", 0.93, 0.77),
     "betr, distilled": (Distil(of=BETR(), top=0.1), "distil.score", 0.96, 0.91),
-    "got_d": (GotD(), "got_d.gradient", 0.9, 0.7),
-    "gradient, plain 2048": (
-        Gradient(embedding=Gradients(adam=False, dimensions=2048)),
-        "gradient.similarity",
-        0.8,
-        0.6,
-    ),
-    "gradient, plain 8192": (
-        Gradient(embedding=Gradients(adam=False, dimensions=8192)),
-        "gradient.similarity",
-        0.8,
-        0.6,
-    ),
-    "gradient, adam 8192": (Gradient(embedding=Gradients(adam=True, dimensions=8192)), "gradient.similarity", 0.8, 0.6),
+    "got_d": (GotD(), "got_d.gradient", 0.965, 0.9),
+    "gradient, Adam": (Gradient(), "gradient.similarity", 0.885, 0.73),
+    "gradient, plain": (Gradient(embedding=Gradients(adam=False)), "gradient.similarity", 0.895, 0.675),
+    "influence": (Influence(), "influence.value", 0.7, 0.5),
     "knn, order": (KNN(), "knn.order", 0.94, 0.83),
     "knn, similarity (LSA max .936, .804)": (KNN(), "knn.similarity", 0.955, 0.86),
 }
@@ -116,7 +107,6 @@ def test_planted_domains_are_found(row: str, toy_pile, tasks) -> None:  # noqa: 
         area_under_curve(column_of(scorer, name, [texts[k] for k in target], [texts[k] for k in rest]), is_member)
         for target, rest, is_member in tasks
     ]
-    print(row, f"mean {np.mean(areas):.3f}, least {min(areas):.3f}")
     found = f"mean {np.mean(areas):.3f}, least {min(areas):.3f}"
     assert np.mean(areas) >= mean, found
     assert min(areas) >= least, found
