@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare_methods import KEPT, pool_documents, stored, target_documents
 
 import assay
 from assay.api.staging import do_tasks, prepare
 from assay.artifacts.kinds import Run
 from assay.artifacts.workspace import Workspace
 from assay.comparison.agreement import agreement
+from compare_methods import KEPT, pool_documents, stored, target_documents
 
 TARGETS = ("sciq", "code")
 BUDGET, SEEDS = 1_000_000, 3
@@ -107,7 +107,7 @@ def rate(run: Run, target: str) -> float:
 def table(lower: dict[str, Any], upper: dict[str, Any], name: str) -> str:
     """Agreement for each target, and by what kinds of arm a pair is of."""
     lines = [
-        f"| target | rank correlation, n-grams and {name} | pairs in the same order | of those that {name} tells apart |",
+        f"| target | rank correlation with {name} | pairs in the same order | of those that {name} tells apart |",
         "|---|---|---|---|",
     ]
     for target in TARGETS:

@@ -1,6 +1,5 @@
 """MATES in stages: each goes on from the last, chooses by what that one wants, and all is found again."""
 
-
 from itertools import pairwise
 
 import pytest

@@ -38,7 +38,6 @@ from assay.models.sizes import SIZES
 
 NONE = 65535  # the target of a position that has no loss
 END = "<|endoftext|>"
-FUSED = True
 _START = 0.02  # standard deviation of weights at the start
 
 
