@@ -7,6 +7,7 @@ import pytest
 from yaml import safe_load
 
 from assay import Recipe
+from assay.proxy.rules import rules_of
 from tests.conftest import make_prose, write_jsonl
 
 ROOT = Path(__file__).parents[1]
@@ -55,8 +56,23 @@ def test_the_arms_of_published_methods_are_some() -> None:
     }
 
 
+def test_the_arms_of_neural_proxies_are_some() -> None:
+    pytest.importorskip("torch")
+    common = 'pool: "pool.jsonl"\ntarget: target.jsonl\nbudget: 1M tokens\n'
+    recipe = Recipe.from_dict(safe_load(common + blocks("yaml")[2]))
+    assert scorers_of_arms(common + blocks("yaml")[2]) == {
+        "random": [],
+        "color": ["loss_difference"],
+        "middle": ["perplexity"],
+        "less": ["gradient"],
+        "twice": ["dsir"],
+        "careful": [],
+    }
+    assert [rule.name for rule in rules_of(recipe.arms["careful"].train)] == ["reweight", "ema"]
+
+
 def test_the_recipe_of_cleaning_is_one() -> None:
-    assert scorers_of_arms(blocks("yaml")[2]) == {
+    assert scorers_of_arms(blocks("yaml")[3]) == {
         "random": [],
         "rules": ["heuristics"],
         "english": ["language"],
