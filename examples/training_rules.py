@@ -1,17 +1,18 @@
 """Does any training-time rule beat plain training at the same tokens? Makes the table of docs/training-rules.md.
 
-    python examples/training_rules.py FOLDER [SEEDS]
+    python examples/training_rules.py FOLDER [SEEDS [RULE ...]]
 
 FOLDER holds `pool/*.jsonl.zst`. A transformer much smaller than the proxies (so that a run takes seconds on one core)
 is trained by each rule on the same random documents of the pool, a seed at a time: other documents, first weights and
 order by seed, the same for all rules. It is tested on documents of the pool that no run reads, the same for all seeds.
-What is done is kept in docs/training-rules.json, so that an interrupted call goes on where it stopped.
+What is done is kept in .assay/training-rules.json, so that an interrupted call goes on where it stopped.
 """
 
 import json
 import sys
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,13 @@ from assay.proxy.rules.sampling import RS2, InfoBatch, SeTa
 from assay.proxy.settings import Settings
 from assay.proxy.stream import Stream
 
-FOUND = Path(__file__).parents[1] / "docs" / "training-rules.json"
-BUDGET, LENGTH, VOCAB = 200_000, 128, 2048
-SHAPE = {"width": 64, "depth": 3, "heads": 2, "hidden": 192}
-DOCUMENTS, TESTED = 6000, 400  # of the pool, of them to test on
-PIECE, HELD_OUT_PIECE = 2000, 600  # characters of each
-SETTINGS = Settings(learning_rate=0.01, batch_tokens=8 * LENGTH, beta2=0.99, min_steps=1, sequence_length=LENGTH)
+FOUND = Path(".assay/training-rules.json")
+BUDGET, LENGTH, VOCAB = 100_000, 32, 1024
+SHAPE = {"width": 32, "depth": 2, "heads": 2, "hidden": 96}
+DOMAINS = ("biomed", "books", "news", "qa_forum", "reviews_social", "web", "wikipedia")  # English prose
+DOCUMENTS, TESTED = 4000, 400  # of the pool, of them to test on
+PIECE, HELD_OUT_PIECE = 600, 300  # characters of each
+SETTINGS = Settings(learning_rate=0.004, batch_tokens=4 * LENGTH, beta2=0.99, min_steps=1, sequence_length=LENGTH)
 FLAT = Settings(**{**SETTINGS.parameters(), "decay": 0.0})
 FOUR = Epochs(times=4)
 
@@ -68,19 +70,19 @@ class Bench:
 
     def __init__(self, folder: Path):
         texts, sources, domains = [], [], []
-        for file in sorted((folder / "pool").glob("*.jsonl.zst")):
-            corpus = assay.read(str(file))
+        for domain in DOMAINS:
+            corpus = assay.read(str(folder / "pool" / f"{domain}.jsonl.zst"))
             for part in range(corpus.num_parts):
                 table = corpus.table(part, ["text", "source"])
                 texts += table["text"].to_pylist()
                 sources += table["source"].to_pylist()
-                domains += [file.name.split(".")[0]] * len(table)
+                domains += [domain] * len(table)
         # As many documents of each domain, so that the short ones of one do not drown the others.
         rng = np.random.default_rng(0)
         shuffled = rng.permutation(len(texts))
         names = np.array(domains)[shuffled]
-        per_domain = DOCUMENTS // len(set(domains))
-        rows = rng.permutation(np.concatenate([shuffled[names == name][:per_domain] for name in sorted(set(domains))]))
+        per_domain = DOCUMENTS // len(DOMAINS)
+        rows = rng.permutation(np.concatenate([shuffled[names == name][:per_domain] for name in DOMAINS]))
         sizes = [HELD_OUT_PIECE] * TESTED + [PIECE] * (len(rows) - TESTED)
         self.texts = [texts[row][:size] for row, size in zip(rows, sizes, strict=True)]
         self.sources = [sources[row] for row in rows]
@@ -169,15 +171,16 @@ def _interval(effects: np.ndarray, num_bytes: np.ndarray) -> str:
     return f"{low:+.4f} to {high:+.4f}"
 
 
-def main(folder: Path, num_seeds: int) -> None:
+def main(folder: Path, num_seeds: int, names: Sequence[str]) -> None:
     """Runs what is missing and prints the table."""
     import torch
 
     torch.set_num_threads(1)
+    FOUND.parent.mkdir(exist_ok=True)
     bench = Bench(folder)
     found = json.loads(FOUND.read_text()) if FOUND.exists() else {}
     for seed in range(num_seeds):
-        for name in ARMS:
+        for name in names:
             key = f"{name}|{seed}"
             if key not in found:
                 found[key] = run(bench, name, seed)
@@ -187,4 +190,4 @@ def main(folder: Path, num_seeds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 3)
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 3, sys.argv[3:] or list(ARMS))

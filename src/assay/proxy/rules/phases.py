@@ -6,8 +6,8 @@ until its run costs what plain training on the budget does, in positions read wi
 third (forward 2, backward 4 operations a weight; Kaplan et al. 2020, arXiv:2001.08361, table 1).
 """
 
-import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -180,8 +180,7 @@ def _positions(stream: Stream) -> int:
 
 
 def _shortened(phase: Phase, cost: float) -> Phase:
-    visits = max(1, math.floor(phase.num_visits / cost + 0.5))
-    return Phase(sequences=phase.sequences, name=phase.name, visits=visits, values=phase.values)
+    return replace(phase, visits=max(1, round(phase.num_visits / cost)))
 
 
 class Cost(NamedTuple):
