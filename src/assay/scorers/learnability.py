@@ -15,7 +15,8 @@ which it takes the median; we compare two checkpoints, and need no ranks, so tha
 other half, soft labels of the small model, is `assay.soft_labels`.
 
 Cost: without `models`, 4 s to fit, once, then 3.5 MB/s and core; with them, each of the two reads the pool once. When
-not to use: to pick the whole of a small training set: a model that never sees easy text does badly on it.
+not to use: on a pool of many kinds, where what falls most is what it has little of, such as other languages; see
+docs/training-dynamics.md.
 """
 
 from dataclasses import dataclass
