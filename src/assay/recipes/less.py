@@ -6,7 +6,7 @@ What differs: the model is a softmax over words, which has gradients without a n
 `embedding: {gradients: FOLDER}` takes a language model, a list of folders the checkpoints of a run. The paper takes
 gradients by LoRA matrices of a model of 7 billion weights, and chooses instructions; here proxies start from nothing.
 
-Cost: 0.5 s for 1,000 documents without a network, 20 s and more with one (docs/influence.md).
+Cost: 0.2 s for 1,000 documents without a network; docs/influence.md has what one costs.
 
 When not to use: for a target of several kinds of text under one name, whose mean is like none of them: give each its
 name. Nearness by words or n-grams (`dsir`, `knn`) is cheaper, and finds planted domains better than a softmax over

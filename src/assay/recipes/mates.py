@@ -8,7 +8,7 @@ transformers, from Python. References are the target's documents that nothing is
 of LAMBADA. The influence model is linear over words and their pairs, not BERT, and the model a softmax over words
 unless a folder is given. Every stage begins and ends with a learning rate of 0, and draws from the whole pool.
 
-Cost: 3 s to fit, then 60 MB/s and core; with a transformer, 1,000 probes of seconds each (docs/influence.md).
+Cost: 1 s to fit, then 60 MB/s and core; with a transformer, 1,000 probes of a second or more each (docs/influence.md).
 
 When not to use: where the rank correlation of foretold and measured influence (`spearman` in `assay show`) is near 0,
 since the choice is then random; where one choice is to serve several models.
