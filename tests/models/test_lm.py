@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from assay.errors import InvalidParameterError
+from assay.models import lm as models_lm
 from assay.models.lm import NGramLM, document_sums, windows
 from assay.models.ngram import Queries
 from assay.models.tokenizer import BPE
@@ -28,6 +29,16 @@ def test_ngrams_say_of_a_document_what_they_say_of_it_alone(lm: NGramLM) -> None
     queries = Queries.of(ids, starts, vocab_size=lm.vocab_size, order=3)
     np.testing.assert_allclose(whole, lm.model.log_probabilities(queries), rtol=1e-6)
     assert lm.context == 2 and lm.end_id == lm.vocab_size
+
+
+def test_what_is_asked_at_a_time_makes_no_difference(lm: NGramLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, starts = lm.encode(TEXTS)
+    whole = lm.log_probabilities(ids, starts)
+    for block in (1, 100, 1000):
+        monkeypatch.setattr(models_lm, "_BLOCK_TOKENS", block)
+        np.testing.assert_array_equal(lm.log_probabilities(ids, starts), whole)
+    assert len(lm.log_probabilities(ids[:0], np.zeros(1, np.int64))) == 0
+    assert len(lm.log_probabilities(ids[:0], np.zeros(3, np.int64))) == 0
 
 
 def test_a_model_survives_as_plain_arrays(lm: NGramLM) -> None:

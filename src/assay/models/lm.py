@@ -6,6 +6,7 @@ overlap (`windows`): each token is predicted once, from at least half a context.
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,6 +17,7 @@ from assay.models.ngram import NGramModel, Order, Queries, check_order, train
 from assay.models.tokenizer import BPE
 
 State = Mapping[str, np.ndarray]
+_BLOCK_TOKENS = 1 << 19  # that n-grams are asked at a time: keys of every order are in memory for each
 
 
 class LM(Protocol):
@@ -96,8 +98,14 @@ class NGramLM:
             InvalidParameterError: an id that the model does not have.
         """
         check_ids(ids, self.vocab_size)
-        queries = Queries.of(ids, starts, vocab_size=self.vocab_size, order=self.model.order)
-        return self.model.log_probabilities(queries).astype(np.float32)
+        result = np.empty(len(ids), np.float32)
+        block = np.cumsum(np.diff(starts)) // _BLOCK_TOKENS
+        bounds = np.concatenate(([0], np.flatnonzero(np.diff(block)) + 1, [len(starts) - 1]))
+        for first, last in pairwise(bounds.tolist()):
+            a, b = starts[first], starts[last]
+            own = Queries.of(ids[a:b], starts[first : last + 1] - a, vocab_size=self.vocab_size, order=self.model.order)
+            result[a:b] = self.model.log_probabilities(own)
+        return result
 
     def state(self) -> dict[str, np.ndarray]:
         """The model as plain arrays, which `of_state` takes; about 20 bytes a distinct n-gram."""
