@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import assay
 from assay import EL2N, Learnability, PreSelect, Trajectories
+from assay.api.recipe import rooted_scorer
 from assay.artifacts.kinds import Corpus
 from assay.errors import AssayError, InputError, InvalidParameterError, MissingExtraError
 from assay.scorers import Scorer, State
@@ -179,6 +181,28 @@ def test_scores_do_not_depend_on_what_else_is_in_the_batch(checkpoints: list[str
         turned = scorer.score(rows.take(pa.array(np.arange(len(rows))[::-1])), state)
         assert [column.take(pa.array(np.arange(len(rows))[::-1])) for column in turned] == whole
         assert all(column.slice(9).null_count == 2 for column in whole)  # no text, and no tokens
+
+
+def test_leakage_goes_by_what_orders_differ_in(checkpoints: list[str]) -> None:
+    """Sums from the first token that differs rank orders as the log probabilities of whole texts do."""
+    item = {"question": "p1 p2 p3 and what comes then", "choices": ["p4 p5", "p9", "p11 p2 p3"]}
+    found = assay.leakage([item], checkpoints[2])
+    lm, letters = load_lm(checkpoints[2]), "ABC"
+    orders = list(permutations(range(3)))
+    texts = ["\n".join([item["question"], *(f"{a}. {item['choices'][k]}" for a, k in zip(letters, o))]) for o in orders]  # noqa: B905
+    ids, starts = lm.encode(pa.array(texts))
+    sums = np.add.reduceat(lm.log_probabilities(ids, starts), starts[:-1])
+    assert found.items["likeliest"].to_pylist() == ["".join(letters[k] for k in orders[int(sums.argmax())])]
+    assert found.items["is_first_best"].to_pylist() == [bool(sums.argmax() == 0)]
+
+
+def test_models_of_a_recipe_lie_beside_it() -> None:
+    scorer = rooted_scorer(Trajectories(models=("a", "b")), "scorers", Path("/r"))
+    assert scorer == Trajectories(models=("/r/a", "/r/b")) and scorer.paths() == {
+        "models.0": "/r/a",
+        "models.1": "/r/b",
+    }
+    assert rooted_scorer(EL2N(models="a"), "scorers", Path("/r")).paths() == {"models": "/r/a"}
 
 
 def test_without_torch_the_pip_line_is_given(
