@@ -110,9 +110,9 @@ class Checkpoint:
     def _projected(self, gradients: Tensor) -> Tensor:
         """R times each gradient [documents, dimensions] float32."""
         result = torch.zeros(len(gradients), self.wanted.dimensions, device=gradients.device)
-        for first, signs in _sign_blocks(self.num_coordinates, self.wanted, gradients.device):
-            result += gradients[:, first : first + len(signs)] @ signs
-        return result
+        for first, bits in _bit_blocks(self.num_coordinates, self.wanted, gradients.device):
+            result += gradients[:, first : first + len(bits)] @ bits
+        return 2 * result - gradients.sum(dim=1, keepdim=True)  # a sign is twice its bit less 1
 
 
 def document_loss(lm: NeuralLM, ids: np.ndarray) -> Tensor:
@@ -169,10 +169,9 @@ def adam_direction(gradient: Tensor, mean: Tensor, square: Tensor) -> Tensor:
     return weighted / ((1 - BETA_2) * gradient.square() + BETA_2 * square + EPSILON).sqrt()
 
 
-def _sign_blocks(num_coordinates: int, wanted: Gradients, device: torch.device) -> Iterator[tuple[int, Tensor]]:
-    """First coordinate and signs [coordinates, dimensions] float32 of each block, the same on every device."""
-    places = torch.arange(64, device=device)
+def _bit_blocks(num_coordinates: int, wanted: Gradients, device: torch.device) -> Iterator[tuple[int, Tensor]]:
+    """First coordinate and bits of the signs [coordinates, dimensions] float32 of each block, alike on all devices."""
     for first, number in coordinate_blocks(num_coordinates):
-        words = sign_words(first, number, wanted.dimensions, seed_key(wanted.seed)).view(np.int64)
-        bits = (torch.from_numpy(words).to(device)[:, :, None] >> places) & 1
-        yield first, bits.flatten(1).to(torch.float32) * 2 - 1
+        words = sign_words(first, number, wanted.dimensions, seed_key(wanted.seed)).astype("<u8")
+        bits = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
+        yield first, torch.from_numpy(bits).to(device).to(torch.float32)
