@@ -6,7 +6,8 @@ projected for several together, a block of coordinates after the other: neither 
 of gradients are ever in memory.
 
 Adam: where `training.safetensors` lies in the folder, as `proxy.train` writes it, with averages of gradients (mean.*)
-and of their squares (square.*), the pool's vectors are Adam's; else they are plain (`has_averages`).
+and of their squares (square.*), the pool's vectors are Adam's; else they are plain, which a note and the manifest of
+the vectors (`steps`) say. Of several checkpoints all must have it.
 """
 
 import threading
@@ -22,8 +23,9 @@ from torch.nn.functional import cross_entropy
 
 from assay.errors import InputError, InvalidParameterError, check
 from assay.kernels.projection import coordinate_blocks, seed_key, sign_words
-from assay.models.gradients import BETA_1, EPSILON, Gradients
+from assay.models.gradients import ADAM, BETA_1, EPSILON, PLAIN, Gradients
 from assay.models.neural_lm import NeuralLM, load_own
+from assay.progress import note
 
 MAX_TOKENS = 1024  # of a document; as in MATES
 AVERAGES = "training.safetensors"
@@ -39,6 +41,10 @@ class NeuralGradients:
     def __init__(self, wanted: Gradients):
         self._checkpoints = [Checkpoint(folder, wanted) for folder in wanted.folders]
         self._roots = np.sqrt(wanted.shares)
+        if wanted.adam and self.steps == PLAIN:
+            note(f"gradients are plain: not every checkpoint has AdamW's averages in {AVERAGES}")
+            for checkpoint in self._checkpoints:
+                checkpoint.averages = None
 
     @property
     def dimensions(self) -> int:
@@ -46,9 +52,9 @@ class NeuralGradients:
         return sum(checkpoint.wanted.dimensions for checkpoint in self._checkpoints)
 
     @property
-    def has_averages(self) -> bool:
-        """Whether all checkpoints have what Adam's step needs."""
-        return all(checkpoint.averages is not None for checkpoint in self._checkpoints)
+    def steps(self) -> str:
+        """As of `TakesGradients`: Adam's where all checkpoints have what it needs."""
+        return PLAIN if any(checkpoint.averages is None for checkpoint in self._checkpoints) else ADAM
 
     def encode(self, texts: pa.Array, pooling: str) -> np.ndarray:
         """Vectors of unit length [texts, dimensions] float32; zeros for a text without tokens, or null."""
