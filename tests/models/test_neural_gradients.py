@@ -103,7 +103,8 @@ def test_cosines_are_those_of_the_gradients_but_for_the_projection(folder: Path)
 def test_with_averages_the_pools_vectors_are_adams_and_the_targets_plain(folder: Path, with_averages: Path) -> None:
     wanted = Gradients(gradients=str(with_averages), dimensions=64)
     encoder = NeuralGradients(wanted)
-    assert encoder.has_averages and not NeuralGradients(Gradients(gradients=str(folder))).has_averages
+    assert encoder.steps == "Adam"
+    assert NeuralGradients(Gradients(gradients=(str(folder), str(with_averages)))).steps == "plain"
     checkpoint = Checkpoint(str(with_averages), wanted)
     assert checkpoint.averages is not None
     mean, square = (part.numpy() for part in checkpoint.averages)

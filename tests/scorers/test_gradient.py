@@ -103,6 +103,7 @@ def test_the_store_of_gradients_is_made_once_and_targets_have_plain_ones(
     again = assay.embed(pool, wanted, workspace=pool.folder.parent)
     assert again.fingerprint == made.fingerprint
     plain = assay.embed(pool, wanted.of_target, workspace=pool.folder.parent)
+    assert (made.manifest.summary["steps"], plain.manifest.summary["steps"]) == ("Adam", "plain")
     others = [Gradients(dimensions=128, seed=1), Gradients(dimensions=192)]
     marks = {made.fingerprint, plain.fingerprint}
     marks |= {assay.embed(pool, other, workspace=pool.folder.parent).fingerprint for other in others}

@@ -29,7 +29,7 @@ from assay.models import torch_extra
 from assay.models.bag import Bag, fit_bag
 from assay.models.embedding import NUM_BUCKETS, Embedding, Encoder, WordModel, as_embedding, fit_words
 from assay.models.encoders import load_encoder, model_folder
-from assay.models.gradients import Gradients, WordGradients
+from assay.models.gradients import Gradients, TakesGradients, WordGradients
 from assay.scorers import EMBEDDING, Collective, Method
 from assay.selection.noise import keyed_hashes, uniforms
 
@@ -80,13 +80,16 @@ def embed(
             f"embed {corpus.name}",
             ".arrow",
         )
+        encoder = _encoder(wanted, folder, mark)
+        told = {"steps": encoder.steps} if isinstance(encoder, TakesGradients) else {}
         manifest = draft.finish(
             schema=schema,
             parts=entries,
             counts={"in": corpus.num_documents},
             summary={
-                "dimensions": _encoder(wanted, folder, mark).dimensions,
+                "dimensions": encoder.dimensions,
                 "model": wanted.model if isinstance(wanted, Embedding) else list(wanted.folders) or wanted.gradients,
+                **told,
             },
         )
     return Embeddings(draft.folder, manifest)

@@ -21,6 +21,7 @@ Cost and memory: see docs/influence.md.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,7 @@ from assay.kernels.unicode import tables
 from assay.models.bag import Bag, mean_counts
 
 WORDS = "words"
+ADAM, PLAIN = "Adam", "plain"
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 MAX_DIMENSIONS = 1 << 13
 
@@ -111,6 +113,15 @@ def adam_step(gradient: np.ndarray, mean: np.ndarray, square: np.ndarray, beta_2
     return step
 
 
+@runtime_checkable
+class TakesGradients(Protocol):
+    """An encoder of gradients."""
+
+    @property
+    def steps(self) -> str:
+        """Whether vectors are "Adam"'s steps or "plain" gradients."""
+
+
 @dataclass(frozen=True, eq=False)
 class WordGradients:
     """The encoder of "words".
@@ -131,6 +142,11 @@ class WordGradients:
         every = np.arange(len(dense))
         base = project_sparse(np.array([0, len(dense)]), every, dense, wanted.dimensions, seed_key(wanted.seed))[0]
         return cls(bag, wanted.dimensions, wanted.seed, wanted.adam, base)
+
+    @property
+    def steps(self) -> str:
+        """As of `TakesGradients`."""
+        return ADAM if self.adam else PLAIN
 
     def encode(self, texts: pa.Array, pooling: str) -> np.ndarray:
         """Vectors of unit length [texts, dimensions] float32; zeros for a text without words, or null."""

@@ -6,7 +6,8 @@ projected for several together, a block of coordinates after the other: neither 
 of gradients are ever in memory.
 
 Adam: where `training.safetensors` lies in the folder, as `proxy.train` writes it, with averages of gradients (mean.*)
-and of their squares (square.*), the pool's vectors are Adam's; else they are plain (`has_averages`).
+and of their squares (square.*), the pool's vectors are Adam's; else they are plain, which a note and the manifest of
+the vectors (`steps`) say. Of several checkpoints all must have it.
 """
 
 import threading
@@ -22,8 +23,9 @@ from torch.nn.functional import cross_entropy
 
 from assay.errors import InputError, InvalidParameterError, check
 from assay.kernels.projection import coordinate_blocks, seed_key, sign_words
-from assay.models.gradients import BETA_1, EPSILON, Gradients
+from assay.models.gradients import ADAM, BETA_1, EPSILON, PLAIN, Gradients
 from assay.models.neural_lm import NeuralLM, load_own
+from assay.progress import note
 
 MAX_TOKENS = 1024  # of a document; as in MATES
 AVERAGES = "training.safetensors"
@@ -39,6 +41,10 @@ class NeuralGradients:
     def __init__(self, wanted: Gradients):
         self._checkpoints = [Checkpoint(folder, wanted) for folder in wanted.folders]
         self._roots = np.sqrt(wanted.shares)
+        if wanted.adam and self.steps == PLAIN:
+            note(f"gradients are plain: not every checkpoint has AdamW's averages in {AVERAGES}")
+            for checkpoint in self._checkpoints:
+                checkpoint.averages = None
 
     @property
     def dimensions(self) -> int:
@@ -46,9 +52,9 @@ class NeuralGradients:
         return sum(checkpoint.wanted.dimensions for checkpoint in self._checkpoints)
 
     @property
-    def has_averages(self) -> bool:
-        """Whether all checkpoints have what Adam's step needs."""
-        return all(checkpoint.averages is not None for checkpoint in self._checkpoints)
+    def steps(self) -> str:
+        """As of `TakesGradients`: Adam's where all checkpoints have what it needs."""
+        return PLAIN if any(checkpoint.averages is None for checkpoint in self._checkpoints) else ADAM
 
     def encode(self, texts: pa.Array, pooling: str) -> np.ndarray:
         """Vectors of unit length [texts, dimensions] float32; zeros for a text without tokens, or null."""
@@ -110,9 +116,9 @@ class Checkpoint:
     def _projected(self, gradients: Tensor) -> Tensor:
         """R times each gradient [documents, dimensions] float32."""
         result = torch.zeros(len(gradients), self.wanted.dimensions, device=gradients.device)
-        for first, signs in _sign_blocks(self.num_coordinates, self.wanted, gradients.device):
-            result += gradients[:, first : first + len(signs)] @ signs
-        return result
+        for first, bits in _bit_blocks(self.num_coordinates, self.wanted, gradients.device):
+            result += gradients[:, first : first + len(bits)] @ bits
+        return 2 * result - gradients.sum(dim=1, keepdim=True)  # a sign is twice its bit less 1
 
 
 def document_loss(lm: NeuralLM, ids: np.ndarray) -> Tensor:
@@ -169,10 +175,9 @@ def adam_direction(gradient: Tensor, mean: Tensor, square: Tensor) -> Tensor:
     return weighted / ((1 - BETA_2) * gradient.square() + BETA_2 * square + EPSILON).sqrt()
 
 
-def _sign_blocks(num_coordinates: int, wanted: Gradients, device: torch.device) -> Iterator[tuple[int, Tensor]]:
-    """First coordinate and signs [coordinates, dimensions] float32 of each block, the same on every device."""
-    places = torch.arange(64, device=device)
+def _bit_blocks(num_coordinates: int, wanted: Gradients, device: torch.device) -> Iterator[tuple[int, Tensor]]:
+    """First coordinate and bits of the signs [coordinates, dimensions] float32 of each block, alike on all devices."""
     for first, number in coordinate_blocks(num_coordinates):
-        words = sign_words(first, number, wanted.dimensions, seed_key(wanted.seed)).view(np.int64)
-        bits = (torch.from_numpy(words).to(device)[:, :, None] >> places) & 1
-        yield first, bits.flatten(1).to(torch.float32) * 2 - 1
+        words = sign_words(first, number, wanted.dimensions, seed_key(wanted.seed)).astype("<u8")
+        bits = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
+        yield first, torch.from_numpy(bits).to(device).to(torch.float32)

@@ -18,10 +18,9 @@ What differs:
 The mean over a target's documents is a product with the mean of their vectors, so a target may have any size.
 
 Cost: vectors 0.2 s for 1,000 documents without a network (docs/influence.md has those with one); then some hundred
-thousand documents a second. Memory: a vector for each target; with `damping` 32 MB for each thread and 2,048 dimensions,
-2 MB for 512. When not to use: for a target
-of many kinds of text under one name, whose mean is like none of them: give each its name; with a network, where the
-pool is larger than what can be read once forwards and once backwards.
+thousand documents a second. Memory: a vector for each target; with `damping` 32 MB for each thread, 2 MB at 512
+dimensions. When not to use: for a target of many kinds of text under one name, whose mean is like none of them: give
+each its name; with a network, where the pool is larger than what can be read once forwards and once backwards.
 """
 
 from collections.abc import Mapping

@@ -23,9 +23,10 @@ What differs:
 - With a model: a step of Adam where the checkpoint has its averages, as in the paper; else plain gradient descent, with
   the gradient cut to length 1.
 
-Cost: without a network 1 s to fit, then 60 MB/s and core; with one, 2 passes over a document and one over all
-references for each of `sample` documents, see docs/influence.md. Memory: twice `sample` texts of 20 kB at most. When not to use: where `spearman` is near 0, since what is chosen is then
-a random choice; for one number that holds for all of a training run, since influence is that on the model as it is.
+Cost: without a network 1 s to fit, then 60 MB/s and core; with one, a step on each of `sample` documents and a pass
+over all references, see docs/influence.md. Memory: twice `sample` texts of 20 kB at most. When not to use: where
+`spearman` is near 0, since what is chosen is then a random choice; for one number that holds for all of a training run,
+since influence is that on the model as it is.
 """
 
 import json
