@@ -253,7 +253,9 @@ def test_transformers_makes_the_same_logits_and_ids_of_it(folder: Path, bpe: BPE
     texts = ["the cat  ünder\n\n\n12345 mats", "", " leading, trailing ", "漢字 and \U0001f600"]
     ids, starts = bpe.encode(pa.array(texts))
     for k, text in enumerate(texts):
-        assert tokenizer(text).input_ids == ids[starts[k] : starts[k + 1]].tolist()
+        own = ids[starts[k] : starts[k + 1]].tolist()
+        assert tokenizer(text).input_ids == [bpe.vocab_size, *own], "END stands before a text, as in training"
+        assert tokenizer(text, add_special_tokens=False).input_ids == own
     assert tokenizer.convert_tokens_to_ids(END) == tokenizer.eos_token_id == bpe.vocab_size
     ours = load(folder)
     some = torch.from_numpy(ids[:40].astype(np.int64))[None]

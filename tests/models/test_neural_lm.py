@@ -87,6 +87,32 @@ def test_log_probabilities_equal_those_of_a_loop_over_windows(kind: str, request
         np.testing.assert_allclose(found[own], slowly(folder, lm, ids[own]), atol=2e-5)
 
 
+@pytest.mark.parametrize("kind", ["ours", "gpt2"])
+def test_only_what_is_asked_is_judged_and_the_likeliest_told(kind: str, request: pytest.FixtureRequest) -> None:
+    lm = load_lm(request.getfixturevalue(kind))
+    ids, starts = lm.encode(TEXTS)
+    everything = np.ones(len(ids), np.bool_)
+    found, is_best = lm.judge(ids, starts, everything)
+    np.testing.assert_array_equal(found, lm.log_probabilities(ids, starts))
+    some = np.random.default_rng(0).random(len(ids)) < 0.2
+    some[starts[3] : starts[9]] = False
+    part, best_of_part = lm.judge(ids, starts, some)
+    np.testing.assert_allclose(part, np.where(some, found, 0), atol=1e-5)
+    np.testing.assert_array_equal(best_of_part, is_best & some)
+    assert not lm.judge(ids, starts, ~everything)[0].any()
+    # A document of what greedy decoding gives is the likeliest all along, and with another token there is not.
+    own: list[int] = []
+    for _ in range(6):
+        every = np.tile(np.append(own, 0).astype(ids.dtype), (lm.vocab_size, 1))
+        every[:, -1] = np.arange(lm.vocab_size)
+        length = every.shape[1]
+        last = lm.log_probabilities(every.ravel(), np.arange(0, every.size + 1, length))[length - 1 :: length]
+        own.append(int(last.argmax()))
+    own[4] = (own[4] + 1) % lm.vocab_size
+    one = np.array([0, 6])
+    assert lm.judge(np.array(own, ids.dtype), one, np.ones(6, np.bool_))[1][:5].tolist() == [True] * 4 + [False]
+
+
 def test_our_checkpoint_says_the_same_through_transformers(ours: Path, bpe: BPE) -> None:
     lm, theirs = load_lm(ours), neural_lm._of_transformers(ours, torch.device("cpu"), torch.float32)
     ids, starts = lm.encode(TEXTS)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pytest.importorskip("lm_eval")
+torch = pytest.importorskip("torch", exc_type=ImportError)
+for package in ("transformers", "lm_eval", "accelerate", "peft"):  # the last two for the harness's own model
+    pytest.importorskip(package, exc_type=ImportError)
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 WORDS = ["the", "red", "old", "new", "cat", "dog", "bird", "sees", "finds", "big", "small", "river", "house", "slowly"]

@@ -55,6 +55,18 @@ gold_bits: of the right answer with what joins it to the context, which has `gol
 """
 
 
+_SUMMARY = pa.schema(
+    [
+        ("task", pa.string()),
+        ("items", pa.int64()),
+        ("accuracy", pa.float64()),
+        ("accuracy_norm", pa.float64()),
+        ("bits_per_byte", pa.float64()),
+        ("truncated", pa.int64()),
+    ]
+)
+
+
 class Likelihoods(NamedTuple):
     """Of some continuations given their contexts.
 
@@ -137,7 +149,7 @@ def summary(table: pa.Table) -> pa.Table:
                 "truncated": pc.sum(items.column("is_truncated")).as_py(),
             }
         )
-    return pa.Table.from_pylist(rows)
+    return pa.Table.from_pylist(rows, _SUMMARY)
 
 
 def held_out(lm: LM, ids: Sequence[str], texts: pa.Array) -> pa.Table:
