@@ -8,6 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "assay"
 LADDER = [
     ["cli", "__init__"],
+    ["cli_models"],
     ["explorer", "recipes", "demo", "options"],
     ["api"],
     ["corpus", "scorers", "mixtures", "selection", "refiners", "packing", "proxy", "comparison"],
