@@ -146,7 +146,7 @@ def test_small_budgets_have_smaller_batches_and_rates() -> None:
     settings = Settings(learning_rate=1.0, batch_tokens=160, beta2=0.9, min_steps=25, warmup=0.0, decay=0.0)
     plan = make_plan([Phase(sequences=blank(100))], settings)
     assert plan.batch == 4 and plan.num_steps == 25
-    np.testing.assert_allclose(plan.rates, 0.5)
+    np.testing.assert_allclose(plan.rates, 0.25)
     assert make_plan([Phase(sequences=blank(400))], settings).batch == 16
     assert make_plan([Phase(sequences=blank(3))], settings).batch == 1
 

@@ -96,9 +96,9 @@ def make_plan(phases: Sequence[Phase], settings: Settings) -> Plan:
         raise InvalidParameterError(f"Phases have sequences of unequal length: {lengths}. Pack them to one length.")
     num_visits = [phase.num_visits for phase in phases]
     wanted = max(1, round(settings.batch_tokens / lengths[0]))
-    batch = min(wanted, max(1, sum(num_visits) // settings.min_steps))
+    batch = min(wanted, max(1, round(sum(num_visits) / settings.min_steps)))
     first_steps = (0, *np.cumsum([-(-num // batch) for num in num_visits]).tolist())
-    peak = settings.learning_rate * (batch / wanted) ** 0.5
+    peak = settings.learning_rate * batch / wanted
     return Plan(first_steps, batch, peak * _shape(phases, settings, first_steps))
 
 

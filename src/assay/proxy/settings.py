@@ -15,8 +15,8 @@ class Settings:
     """What a training run goes by.
 
     learning_rate: the peak. batch_tokens: positions of one optimiser step, as many whole sequences as fit best.
-    min_steps: the batch shrinks until a run has this many steps, to one sequence at least; the learning rate shrinks
-        with the square root of the batch (Malladi et al. 2022, arXiv:2205.10287).
+    min_steps: the batch shrinks until a run has about this many steps, to one sequence at least, and the learning rate
+        by the same factor (docs/proxies.md has the runs behind it).
     sequence_length: positions of a sequence.
     warmup: share of the steps in which the rate rises. decay: share of them in which it falls to zero, at the end.
     weight_decay: of matrices; embeddings and norms have none. clip: the largest norm of a gradient.
@@ -26,7 +26,7 @@ class Settings:
     batch_tokens: int
     beta2: float
     beta1: float = 0.9
-    min_steps: int = 200
+    min_steps: int = 1500
     sequence_length: int = 512
     warmup: float = 0.05
     decay: float = 0.2
