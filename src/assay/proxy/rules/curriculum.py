@@ -24,7 +24,7 @@ from assay.errors import SchemaError, check, check_choice, check_integer, check_
 from assay.models.sequences import NONE, Sequences
 from assay.proxy.rules_base import Epoch, Hooks, Rule, Visits
 
-_BLOCKS = 20  # in which a run is paced: finer ones read the pieces of one long document in one batch, and learn less
+_BLOCKS = 20  # in which a run is paced: finer ones would fill a batch with one long document
 _PACINGS = {"linear": 1, "root": 2}  # the power of which a share of all grows in a straight line
 _FIRST = ("low", "high")
 
