@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from assay.models.tokenizer import BPE
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
+from assay.models import attention  # noqa: E402
 from assay.models.gpt import END, GPT, NONE, GPTConfig, is_ours, load, save  # noqa: E402
 
 VOCAB = 300  # of 320 rows
@@ -143,6 +145,28 @@ def test_later_tokens_and_other_documents_change_nothing() -> None:
     changed = made.losses(inputs, targets, PIECES) != before
     assert changed[1, 8:15].any() and not changed[1, :8].any() and not changed[1, 15:].any()
     assert not changed[0].any() and not changed[2].any()
+
+
+def test_attention_of_documents_one_after_another_is_that_under_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's function for documents of any lengths, in whose place a loop over them stands."""
+
+    def one_by_one(queries, keys, values, starts, _starts, longest, _longest, *, window_size):
+        assert window_size == (-1, 0) and starts.dtype == torch.int32
+        parts = []
+        for a, b in pairwise(starts.tolist()):
+            assert b - a <= longest
+            mine = (part[a:b].transpose(0, 1) for part in (queries, keys, values))
+            parts.append(torch.nn.functional.scaled_dot_product_attention(*mine, is_causal=True).transpose(0, 1))
+        return torch.cat(parts)
+
+    monkeypatch.setattr(attention, "_varlen", one_by_one)
+    queries, keys, values = torch.randn(3, 3, 16, 2, 8)
+    starts = attention.bounds(PIECES)
+    assert starts.tolist() == [0, 16, 21, 31, 32, 38, 43, 48]
+    masked = attention.attend(queries, keys, values, attention.spans(PIECES, torch.float32))
+    torch.testing.assert_close(attention.attend(queries, keys, values, starts), masked)
+    alone = attention.attend(queries[:1], keys[:1], values[:1], None)
+    torch.testing.assert_close(alone, masked[:1])
 
 
 def test_losses_are_those_of_the_logits_and_0_where_there_is_no_target() -> None:

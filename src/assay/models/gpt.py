@@ -18,7 +18,11 @@ last: it proves the rest.
 """
 
 import json
+import os
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,7 @@ from torch.nn import functional
 from assay.artifacts.storage import atomic_path
 from assay.errors import AssayError, InputError, check, check_choice, check_integer, check_number
 from assay.models import torch_extra
+from assay.models.attention import attend, spans
 from assay.models.cross_entropy import token_losses
 from assay.models.fused import EPSILON, attended, gated, normalised
 from assay.models.sizes import SIZES
@@ -139,11 +144,12 @@ class GPT(nn.Module):
                 for block in self.blocks:
                     state = block.fused(state, rotation, starts)
             return normalised(state, self.norm.weight).view(*inputs.shape, -1)
-        mask = None if pieces is None else _mask(pieces)
+        told = spans(pieces, self._precision())
+        run = _compiled() if self.training and inputs.device.type == "cuda" and _can_compile() else _run
         with self._casting():
             state = self.embedding(inputs)
             for block in self.blocks:
-                state = block(state, rotation, mask)
+                state = run(block, state, rotation, told)
             return _normed(state, self.norm)
 
     def losses(self, inputs: Tensor, targets: Tensor, pieces: Tensor | None = None) -> Tensor:
@@ -190,19 +196,17 @@ class _Block(nn.Module):
         self.gate_up = nn.Linear(width, 2 * config.hidden, bias=False)
         self.down = nn.Linear(config.hidden, width, bias=False)
 
-    def forward(self, state: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+    def forward(self, state: Tensor, rotation: tuple[Tensor, Tensor], told: Tensor | None) -> Tensor:
         """The next state [sequences, positions, width], by torch's own layers: any device, any precision."""
-        state = state + self._attend(_normed(state, self.attention_norm), rotation, mask)
+        state = state + self._attend(_normed(state, self.attention_norm), rotation, told)
         gate, up = self.gate_up(_normed(state, self.hidden_norm)).chunk(2, dim=-1)
         return state + self.down(functional.silu(gate) * up)
 
-    def _attend(self, state: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+    def _attend(self, state: Tensor, rotation: tuple[Tensor, Tensor], told: Tensor | None) -> Tensor:
         queries, keys, values = self.qkv(state).unflatten(-1, (3, self.heads, -1)).unbind(2)
         queries = _rotate(_normed(queries, self.query_norm), rotation).to(values.dtype)
         keys = _rotate(_normed(keys, self.key_norm), rotation).to(values.dtype)
-        queries, keys, values = (part.transpose(1, 2) for part in (queries, keys, values))
-        mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=mask is None)
-        return self.output(mixed.transpose(1, 2).flatten(2))
+        return self.output(attend(queries, keys, values, told).flatten(2))
 
     def fused(self, state: Tensor, rotation: tuple[Tensor, Tensor], starts: np.ndarray) -> Tensor:
         """The next state [positions, width] float32, by kernels for a CPU; `starts` as in `fused.attended`.
@@ -214,6 +218,17 @@ class _Block(nn.Module):
         state = state + self.output(attended(qkv, gains, rotation, starts))
         gates_ups = self.gate_up(normalised(state, self.hidden_norm.weight)).float()
         return state + self.down(gated(gates_ups))
+
+
+def _run(block: _Block, state: Tensor, rotation: tuple[Tensor, Tensor], told: Tensor | None) -> Tensor:
+    result: Tensor = block(state, rotation, told)
+    return result
+
+
+@cache
+def _compiled() -> Callable[..., Tensor]:
+    """`_run` compiled: once for all blocks of a shape."""
+    return torch.compile(_run)
 
 
 def _rotations(config: GPTConfig) -> tuple[Tensor, Tensor]:
@@ -239,9 +254,12 @@ def _normed(state: Tensor, norm: nn.RMSNorm) -> Tensor:
     )
 
 
-def _mask(pieces: Tensor) -> Tensor:
-    """Which positions each may look at [sequences, 1, positions, positions]: earlier ones of its piece, and itself."""
-    return (pieces[:, None, :, None] == pieces[:, None, None, :]).tril()
+@cache
+def _can_compile() -> bool:
+    """Whether torch.compile has what it makes a GPU's code with: Triton, and a C compiler for what calls it."""
+    from torch.utils._triton import has_triton
+
+    return bool(has_triton()) and any(shutil.which(os.environ.get("CC", name)) for name in ("cc", "gcc", "clang"))
 
 
 def _starts(shape: torch.Size, pieces: Tensor | None) -> np.ndarray:
