@@ -185,6 +185,8 @@ def train_network(
         MissingExtraError: torch is not installed.
     """
     require("Training a transformer")
+    import torch
+
     from assay.models.gpt import GPT as Network
     from assay.models.gpt import GPTConfig, load
     from assay.proxy.train import reads_in_parts, train
@@ -197,6 +199,8 @@ def train_network(
     )
     config = GPTConfig.of(proxy.size, vocab_size + 1, context=length)
     network = Network(config, seed) if start is None else load(start, "cpu")
+    if settings.precision is not None:
+        network.precision = getattr(torch, settings.precision)
     outcome = train(network, phases, settings, seed=seed, folder=folder, rule=rule, limits=limits)
     return network, outcome
 

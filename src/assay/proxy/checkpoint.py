@@ -1,7 +1,8 @@
 """The state of a training run on disk: one safetensors file, replaced as a whole, so a killed run finds the last one.
 
-Names in it: `weight.<name>`, and AdamW's two averages of its gradient, `mean.<name>` and `square.<name>`, for each
-parameter; `curve.<name>` [steps so far]; `visiting.<name>` and `rule.<name>`, what order and rule remember.
+Names in it: `weight.<name>` for each parameter; what the optimiser remembers of its gradient, AdamW's `mean.<name>` and
+`square.<name>` or Muon's `momentum.<name>`; `curve.<name>` [steps so far]; `visiting.<name>` and `rule.<name>`, what
+order and rule remember.
 """
 
 import json

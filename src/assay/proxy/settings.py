@@ -9,22 +9,28 @@ import yaml
 
 from assay.errors import InvalidParameterError, check_choice, check_integer, check_number, did_you_mean
 
+PRECISIONS = ("float32", "bfloat16")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a training run goes by.
 
-    learning_rate: the peak. batch_tokens: positions of one optimiser step, as many whole sequences as fit best.
+    learning_rate: the peak of AdamW's. matrix_rate: the peak of Muon's, for matrices; None: they have AdamW's too.
+    batch_tokens: positions of one optimiser step, as many whole sequences as fit best.
     min_steps: the batch shrinks until a run has about this many steps, to one sequence at least, and the learning rate
         by the same factor (docs/proxies.md has the runs behind it).
     sequence_length: positions of a sequence.
     warmup: share of the steps in which the rate rises. decay: share of them in which it falls to zero, at the end.
+    precision: of matrix products, "float32" or "bfloat16"; None: bfloat16 on a GPU, else float32.
     weight_decay: of matrices; embeddings and norms have none. clip: the largest norm of a gradient.
     """
 
     learning_rate: float
     batch_tokens: int
     beta2: float
+    matrix_rate: float | None = None
+    precision: str | None = None
     beta1: float = 0.9
     min_steps: int = 1500
     sequence_length: int = 512
@@ -36,6 +42,10 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "clip"):
             check_number(name, getattr(self, name), "a number above 0", lambda x: x > 0)
+        if self.matrix_rate is not None:
+            check_number("matrix_rate", self.matrix_rate, "a number above 0", lambda x: x > 0)
+        if self.precision is not None:
+            check_choice("precision", self.precision, PRECISIONS)
         for name in ("batch_tokens", "min_steps", "sequence_length"):
             check_integer(name, getattr(self, name), 1)
         for name in ("beta1", "beta2"):

@@ -1,8 +1,8 @@
 """Trains a model on packed sequences with AdamW; warm-up, constant rate, fall to zero; to the same bytes if killed.
 
 The loss of a step is the mean over the tokens of its batch. A batch that does not fit in memory is read in parts whose
-gradients add up. AdamW decays matrices, not embeddings and norms (`proxy/settings.yaml` has the numbers and where they
-come from); the rate goes by the real number of steps.
+gradients add up (`proxy/settings.yaml` has the numbers and where they come from); the rate goes by the real number of
+steps.
 
 Same bytes: order, mixture and rules are functions of the seed and of what the checkpoint remembers, so that a run that
 was stopped or killed gives the weights and the loss curve of one that was not. What else changes rounding: the device,
@@ -30,13 +30,13 @@ from assay.progress import note
 from assay.progress import step as shown_step
 from assay.proxy import checkpoint
 from assay.proxy.checkpoint import Checkpoint
+from assay.proxy.optimizer import Optimizer
 from assay.proxy.rules_base import Hooks, Rule
 from assay.proxy.schedule import Phase, Plan, make_plan
 from assay.proxy.settings import Settings
 from assay.proxy.visiting import Advance, Batch, Mixing, Visiting
 
-_VERSION = 1
-_EPSILON = 1e-8
+_VERSION = 2
 _PART_POSITIONS = {"cpu": 8192, "cuda": 65_536}  # of a batch at a time; more is no faster
 _PENDING_STEPS = 16  # on a GPU, losses are fetched so seldom that it need not wait
 DONE, TIME, MEMORY = "done", "time", "memory"
@@ -183,7 +183,7 @@ class _Training:
         self.hooks, self.visiting, self.limits = hooks, visiting, limits
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.device = next(iter(self.parameters.values())).device
-        self.optimizer = _optimizer(model, settings)
+        self.optimizer = Optimizer(model, settings)
         self.step = 0
         self.forward_tokens = 0
         self.seconds = 0.0
@@ -264,10 +264,7 @@ class _Training:
         self.pending.append((batch, sums, num_tokens, norm))
         if self.device.type == "cpu" or len(self.pending) >= _PENDING_STEPS:
             self._flush()
-        for group in self.optimizer.param_groups:
-            group["lr"] = float(self.plan.rates[self.step])
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step(float(self.plan.rates[self.step]))
         self.hooks.after_step(self.step, self.plan.num_steps, self.model)
         self.step += 1
 
@@ -336,11 +333,7 @@ class _Training:
 
     def _save(self, folder: Path, run: str) -> None:
         self._flush()
-        state = self.optimizer.state
-        averages = {"mean": "exp_avg", "square": "exp_avg_sq"}
-        tensors: dict[str, dict[str, Tensor]] = {"weight": dict(self.parameters)}
-        for group, key in averages.items():
-            tensors[group] = {name: state[p][key] for name, p in self.parameters.items()}
+        tensors: dict[str, dict[str, Tensor]] = {"weight": dict(self.parameters), **self.optimizer.averages()}
         kept = {"visiting": self.visiting.state(), "rule": self.hooks.state()}
         kept["curve"] = {name: np.array(values, np.float64) for name, values in self.curve.items()}
         for group, arrays in kept.items():
@@ -350,33 +343,16 @@ class _Training:
         checkpoint.write(folder, run, Checkpoint(tensors, figures))
 
     def _load(self, found: Checkpoint) -> None:
-        weights, means, squares = (found.tensors[group] for group in ("weight", "mean", "square"))
         self.step, self.part = found.figures["step"], found.figures["part"]
         self.seconds, self.forward_tokens = found.figures["seconds"], found.figures["forward_tokens"]
         self.is_finished = found.figures["is_finished"]
         with torch.no_grad():
             for name, p in self.parameters.items():
-                p.copy_(weights[name])
-                self.optimizer.state[p] = {
-                    "step": torch.tensor(float(self.step), device=self.device),
-                    "exp_avg": means[name].to(self.device),
-                    "exp_avg_sq": squares[name].to(self.device),
-                }
+                p.copy_(found.tensors["weight"][name])
+        self.optimizer.load({kind: found.tensors.get(kind, {}) for kind in ("mean", "square", "momentum")}, self.step)
         self.curve = {name: array.tolist() for name, array in found.arrays("curve").items()}
         self.visiting.load_state(found.arrays("visiting"))
         self.hooks.load_state(found.arrays("rule"))
-
-
-def _optimizer(model: nn.Module, settings: Settings) -> torch.optim.AdamW:
-    embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    decays = [p.ndim >= 2 and id(p) not in embeddings for p in parameters]
-    groups = [
-        {"params": [p for p, of in zip(parameters, decays, strict=True) if of == wanted], "weight_decay": decay}
-        for wanted, decay in ((True, settings.weight_decay), (False, 0.0))
-    ]
-    betas = settings.beta1, settings.beta2
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=betas, eps=_EPSILON, fused=True)
 
 
 def _clip(parameters: Any, max_norm: float) -> Tensor:
