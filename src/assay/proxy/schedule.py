@@ -98,8 +98,7 @@ def make_plan(phases: Sequence[Phase], settings: Settings) -> Plan:
     wanted = max(1, round(settings.batch_tokens / lengths[0]))
     batch = min(wanted, max(1, round(sum(num_visits) / settings.min_steps)))
     first_steps = (0, *np.cumsum([-(-num // batch) for num in num_visits]).tolist())
-    peak = settings.learning_rate * batch / wanted
-    return Plan(first_steps, batch, peak * _shape(phases, settings, first_steps))
+    return Plan(first_steps, batch, settings.learning_rate * _shape(phases, settings, first_steps))
 
 
 def _shape(phases: Sequence[Phase], settings: Settings, first_steps: tuple[int, ...]) -> np.ndarray:

@@ -18,8 +18,8 @@ class Settings:
 
     learning_rate: the peak of AdamW's. matrix_rate: the peak of Muon's, for matrices; None: they have AdamW's too.
     batch_tokens: positions of one optimiser step, as many whole sequences as fit best.
-    min_steps: the batch shrinks until a run has about this many steps, to one sequence at least, and the learning rate
-        by the same factor (docs/proxies.md has the runs behind it).
+    min_steps: the batch shrinks until a run has about this many steps, to one sequence at least (docs/proxies.md has the
+        runs behind it).
     sequence_length: positions of a sequence.
     warmup: share of the steps in which the rate rises. decay: share of them in which it falls to zero, at the end.
     precision: of matrix products, "float32" or "bfloat16"; None: bfloat16 on a GPU, else float32.
@@ -32,7 +32,7 @@ class Settings:
     matrix_rate: float | None = None
     precision: str | None = None
     beta1: float = 0.9
-    min_steps: int = 1500
+    min_steps: int = 300
     sequence_length: int = 512
     warmup: float = 0.05
     decay: float = 0.2
