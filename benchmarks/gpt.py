@@ -20,7 +20,7 @@ _HEAD_ROWS = 256  # tokens whose logits a product makes at a time: more run no f
 
 
 def train_cpu(folder: Path) -> dict[str, Any]:
-    """A step of the 1M model, forwards, backwards and AdamW, against its matrix products alone; one thread, float32.
+    """A step of the 1M model, forwards, backwards and the optimiser, against its matrix products alone; one thread, float32.
 
     The products are those of all weights with the tokens of the step: forwards, and of both gradients backwards. Those
     of attention are not among them, so that attention counts as what keeps us from the machine's rate. Seconds are this
@@ -87,6 +87,8 @@ def _step(size: str, device: str, num_tokens: int) -> Callable[[], None]:
     import torch
 
     from assay.models.gpt import GPT, GPTConfig
+    from assay.proxy.optimizer import Optimizer
+    from assay.proxy.settings import Settings
 
     generator = torch.Generator().manual_seed(0)
     shape = num_tokens // _CONTEXT, _CONTEXT
@@ -94,12 +96,12 @@ def _step(size: str, device: str, num_tokens: int) -> Callable[[], None]:
     inputs, targets = (torch.randint(0, _VOCAB, shape, generator=generator).to(device) for _ in range(2))
     pieces = ends.cumsum(1).to(device)
     model = GPT(GPTConfig.of(size, _VOCAB, _CONTEXT)).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    settings = Settings.of(size)
+    optimizer = Optimizer(model, settings)
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
         model.losses(inputs, targets, pieces).mean().backward()
-        optimizer.step()
+        optimizer.step(settings.learning_rate)
 
     return step
 

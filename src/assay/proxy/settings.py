@@ -18,8 +18,7 @@ class Settings:
 
     learning_rate: the peak of AdamW's. matrix_rate: the peak of Muon's, for matrices; None: they have AdamW's too.
     batch_tokens: positions of one optimiser step, as many whole sequences as fit best.
-    min_steps: the batch shrinks until a run has about this many steps, to one sequence at least (docs/proxies.md has the
-        runs behind it).
+    min_steps: the batch shrinks until a run has about this many steps, to one sequence at least.
     sequence_length: positions of a sequence.
     warmup: share of the steps in which the rate rises. decay: share of them in which it falls to zero, at the end.
     precision: of matrix products, "float32" or "bfloat16"; None: bfloat16 on a GPU, else float32.
