@@ -20,7 +20,7 @@ _HEAD_ROWS = 256  # tokens whose logits a product makes at a time: more run no f
 
 
 def train_cpu(folder: Path) -> dict[str, Any]:
-    """A step of the 1M model, forwards, backwards and the optimiser, against its matrix products alone; one thread, float32.
+    """A step of the 1M model with its optimiser, against its matrix products alone; one thread, float32.
 
     The products are those of all weights with the tokens of the step: forwards, and of both gradients backwards. Those
     of attention are not among them, so that attention counts as what keeps us from the machine's rate. Seconds are this
