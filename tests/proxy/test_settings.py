@@ -7,10 +7,11 @@ from assay.models.sizes import SIZES
 from assay.proxy.settings import Settings
 
 
-def test_every_size_has_settings_after_the_rule_of_model_ladders() -> None:
+def test_every_size_has_settings_after_the_rules_that_they_name() -> None:
     for size, shape in SIZES.items():
         settings, ratio = Settings.of(size), shape.num_parameters / 108e6
-        assert settings.learning_rate == pytest.approx(0.0047 * ratio ** (-1 / 3), rel=0.1)
+        assert settings.matrix_rate == 0.01
+        assert settings.learning_rate == pytest.approx(0.005 * (128 / shape.width) ** 0.5, rel=0.05)
         assert settings.batch_tokens == pytest.approx(160 * 2048 * ratio ** (2 / 3), rel=0.1)
 
 

@@ -142,11 +142,11 @@ def test_a_phase_has_rates_of_its_own_and_others_go_by_the_schedule_of_the_whole
     np.testing.assert_allclose(rates, 2 * np.array([0.9375, 0.8125, 0.6875, 0.5625, 1, 1, 2 / 3, 1 / 3]))
 
 
-def test_small_budgets_have_smaller_batches_and_rates() -> None:
+def test_small_budgets_have_smaller_batches() -> None:
     settings = Settings(learning_rate=1.0, batch_tokens=160, beta2=0.9, min_steps=25, warmup=0.0, decay=0.0)
     plan = make_plan([Phase(sequences=blank(100))], settings)
     assert plan.batch == 4 and plan.num_steps == 25
-    np.testing.assert_allclose(plan.rates, 0.25)
+    np.testing.assert_allclose(plan.rates, 1.0)
     assert make_plan([Phase(sequences=blank(400))], settings).batch == 16
     assert make_plan([Phase(sequences=blank(3))], settings).batch == 1
 
