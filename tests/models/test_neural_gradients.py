@@ -20,7 +20,7 @@ from safetensors.torch import save_file  # noqa: E402
 
 import assay  # noqa: E402
 from assay.models import gpt  # noqa: E402
-from assay.models.neural_gradients import AVERAGES, Checkpoint, NeuralGradients, document_loss  # noqa: E402
+from assay.models.neural_gradients import AVERAGES, Checkpoint, NeuralGradients, document_loss, read_averages  # noqa: E402
 from assay.models.neural_influence import probe  # noqa: E402
 from assay.models.neural_lm import of_network  # noqa: E402
 
@@ -192,6 +192,9 @@ def test_bad_folders_are_refused(folder: Path, with_averages: Path, tmp_path: Pa
     (damaged / AVERAGES).write_bytes(b"no tensors")
     with pytest.raises(InputError, match="is damaged, or of another model"):
         NeuralGradients(Gradients(gradients=str(damaged)))
+    chosen = {"w": torch.nn.Parameter(torch.zeros(2, 2))}
+    save_file({"weight.w": torch.zeros(2, 2), "momentum.w": torch.zeros(2, 2)}, damaged / AVERAGES)
+    assert read_averages(damaged, chosen) is None  # Muon's one average is none of Adam's
     save_file({"mean.blocks.1.qkv.weight": torch.zeros(1)}, damaged / AVERAGES)
     with pytest.raises(InputError, match="of another model"):
         NeuralGradients(Gradients(gradients=str(damaged)))

@@ -7,7 +7,7 @@ of gradients are ever in memory.
 
 Adam: where `training.safetensors` lies in the folder, as `proxy.train` writes it, with averages of gradients (mean.*)
 and of their squares (square.*), the pool's vectors are Adam's; else they are plain, which a note and the manifest of
-the vectors (`steps`) say. Of several checkpoints all must have it.
+the vectors (`steps`) say, and so they are where Muon changed the weights. Of several checkpoints all must have it.
 """
 
 import threading
@@ -148,6 +148,8 @@ def chosen_weights(module: nn.Module, layers: int, vocab_size: int) -> dict[str,
 def read_averages(folder: Path, chosen: dict[str, nn.Parameter]) -> tuple[Tensor, Tensor] | None:
     """AdamW's averages of gradient and square of the chosen weights [coordinates]; None where the folder has none.
 
+    Weights that Muon trained have none either: its one average is of no use to Adam's step.
+
     Raises:
         InputError: they are damaged, or those of another model.
     """
@@ -157,6 +159,8 @@ def read_averages(folder: Path, chosen: dict[str, nn.Parameter]) -> tuple[Tensor
     found = []
     try:
         with safe_open(file, "pt") as stream:
+            if any(f"momentum.{name}" in stream.keys() for name in chosen):  # noqa: SIM118  (it is no mapping)
+                return None
             for group in ("mean", "square"):
                 parts = [stream.get_tensor(f"{group}.{name}") for name in chosen]
                 for part, weights in zip(parts, chosen.values(), strict=True):
