@@ -13,7 +13,7 @@ from assay.api.describing import core_seconds, describe_arm, overlapping_documen
 from assay.api.planning import Plan, Step
 from assay.api.recipe import RANDOM, Arm, Recipe
 from assay.api.recipe_parts import BEST, Write
-from assay.api.rungs import other_rungs, trust
+from assay.api.rungs import compare_rungs, on_other_rungs, trust
 from assay.api.staging import Evidence, Stage, gather_evidence, plan_stage, prepare
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.kinds import Corpus, Export, Selection
@@ -126,24 +126,29 @@ def _conclude(stage: Stage, evidence: Evidence, workspace: Workspace, started: f
     }
     # Made from the pool and all target text, of which runs see a part.
     inputs |= {f"guard.{scores.name}": scores.fingerprint for scores in stage.guards}
-    draft = workspace.open_draft("comparison", stage.bench.pool.name, VERSION, _parameters(stage.recipe), inputs)
+    parameters = _parameters(stage.recipe)
+    others = on_other_rungs(parameters, inputs, VERSION, workspace)
+    inputs |= {
+        f"rung.{k}": mark for k, mark in enumerate(others)
+    }  # so that a report tells of rungs that were run later
+    draft = workspace.open_draft("comparison", stage.bench.pool.name, VERSION, parameters, inputs)
     if draft.finished() is None:
         draft.start()
         # One process does it: what it took is in comparison.json, so the bytes of two would differ.
-        share_one(lambda: _report(stage, evidence, draft, started), draft.folder / MANIFEST)
+        share_one(lambda: _report(stage, evidence, draft, list(others.values()), started), draft.folder / MANIFEST)
     return Comparison(draft.folder)
 
 
-def _report(stage: Stage, evidence: Evidence, draft: Draft, started: float) -> None:
+def _report(stage: Stage, evidence: Evidence, draft: Draft, others: list[Comparison], started: float) -> None:
     with step("compare and report", len(stage.recipe.arms), "arms") as advance:
-        content, shown = _content(stage, evidence, draft, started, advance)
+        content, shown = _content(stage, evidence, draft, others, started, advance)
         _save(draft, content, render(content, shown))
     files = [{"file": n, "rows": 0, "bytes": (draft.folder / n).stat().st_size} for n in (JSON, REPORT)]
     draft.finish(schema={}, parts=files)
 
 
 def _content(
-    stage: Stage, evidence: Evidence, draft: Draft, started: float, advance: Any
+    stage: Stage, evidence: Evidence, draft: Draft, others: list[Comparison], started: float, advance: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """comparison.json, and what only the report shows of each arm."""
     recipe, budget = stage.recipe, int(stage.recipe.budget.amount)
@@ -172,7 +177,7 @@ def _content(
     pool = stage.bench.pool
     heldout = {name: corpus for name, (corpus, _) in stage.bench.heldout.items()}
     tested = Counter(stage.bench.test.items["target"].to_pylist())
-    rungs = other_rungs(draft, recipe.proxy, arms, stage.bench.workspace)
+    rungs = compare_rungs(others, recipe.proxy, arms)
     content = {
         "schema_version": 2,
         "fingerprint": draft.fingerprint,
@@ -282,7 +287,7 @@ def _describe(arm: Arm) -> str:
     if arm.max_repeats > 1:
         parts.append(f"up to {arm.max_repeats} times each")
     if arm.train is not None:
-        parts.append(f"trained with {', '.join(rule.name for rule in rules_of(arm.train))}")
+        parts.append(f"trained with {', '.join(rule.name for rule in rules_of(arm.train))} at equal {arm.match}")
     return " ".join(parts)
 
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay.artifacts.comparison import Comparison
+from assay.artifacts.fingerprint import fingerprint
 from assay.artifacts.manifest import Manifest
-from assay.artifacts.workspace import Draft, Workspace
+from assay.artifacts.workspace import Workspace
 from assay.comparison.agreement import agreement
 from assay.errors import ArtifactError
 from assay.proxy import Proxy
@@ -16,32 +17,47 @@ _UNKNOWN = "No other rung was run on these arms; `assay compare recipe.yaml --se
 _ELSEWHERE = "docs/evidence.md tells how often rungs 0 and 1 agreed on other arms, and where not."
 
 
-def other_rungs(
-    draft: Draft, proxy: Proxy, arms: Sequence[Mapping[str, Any]], workspace: Workspace
+def on_other_rungs(
+    parameters: Mapping[str, Any], inputs: Mapping[str, str], version: int, workspace: Workspace
+) -> dict[str, Comparison]:
+    """Comparisons of the same arms, pool and targets by other proxies, in order of what stands for their runs.
+
+    Args:
+        parameters, inputs, version: of the comparison that asks; its runs and guards are all that counts of `inputs`.
+    """
+    found = {}
+    for path in workspace.manifests("comparison-*"):
+        try:
+            manifest = Manifest.load(path.parent)
+            is_other = manifest.version == version and manifest.parameters["proxy"] != parameters["proxy"]
+            if is_other and _is_same_question(manifest, parameters, inputs):
+                runs = {label: mark for label, mark in manifest.inputs.items() if not label.startswith("rung.")}
+                other = Comparison(path.parent, manifest)
+                _ = other.content
+                found[fingerprint("rung", version, manifest.parameters, runs)] = other
+        except (ArtifactError, OSError, ValueError):  # damaged, or being deleted: what is not there says nothing
+            continue
+    return dict(sorted(found.items()))
+
+
+def compare_rungs(
+    others: Sequence[Comparison], proxy: Proxy, arms: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """How other proxies that were run on the same arms, pool and targets agree with this one.
 
     Args:
-        draft: of this comparison. arms: its results, as in comparison.json.
+        others: of `on_other_rungs`. arms: this comparison's results, as in comparison.json.
 
     Returns:
         for each of them its `proxy` with `rung`, `is_lower` (than this one) and the figures of `agreement`; in order.
     """
     found = []
-    for path in workspace.manifests("comparison-*"):
-        try:
-            manifest = Manifest.load(path.parent)
-            other = manifest.parameters.get("proxy")
-            if other == draft.parameters["proxy"] or not _is_same_question(manifest, draft):
-                continue
-            content = Comparison(path.parent, manifest).content
-        except (ArtifactError, OSError, ValueError):  # damaged, or being deleted: what is not there says nothing
-            continue
-        is_lower = (content["proxy"]["rung"], _size(content["proxy"])) < (proxy.rung, _size(proxy.parameters()))
-        lower, upper = (content["arms"], arms) if is_lower else (arms, content["arms"])
+    for other in (comparison.content for comparison in others):
+        is_lower = (other["proxy"]["rung"], _size(other["proxy"])) < (proxy.rung, _size(proxy.parameters()))
+        lower, upper = (other["arms"], arms) if is_lower else (arms, other["arms"])
         figures = agreement(lower, upper)
         if figures is not None:
-            found.append({"proxy": content["proxy"], "is_lower": is_lower, **figures})
+            found.append({"proxy": other["proxy"], "is_lower": is_lower, **figures})
     return found
 
 
@@ -61,10 +77,10 @@ def trust(proxy: Proxy, rungs: Sequence[Mapping[str, Any]]) -> str:
     return text + _ELSEWHERE
 
 
-def _is_same_question(manifest: Manifest, draft: Draft) -> bool:
+def _is_same_question(manifest: Manifest, parameters: Mapping[str, Any], inputs: Mapping[str, str]) -> bool:
     """Whether two comparisons differ in their proxies alone."""
-    asked = [{k: v for k, v in p.items() if k != "proxy"} for p in (manifest.parameters, draft.parameters)]
-    guards = [{k: v for k, v in i.items() if k.startswith("guard.")} for i in (manifest.inputs, draft.inputs)]
+    asked = [{k: v for k, v in p.items() if k != "proxy"} for p in (manifest.parameters, parameters)]
+    guards = [{k: v for k, v in i.items() if k.startswith("guard.")} for i in (manifest.inputs, inputs)]
     return asked[0] == asked[1] and guards[0] == guards[1]
 
 
