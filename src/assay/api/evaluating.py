@@ -27,6 +27,7 @@ from assay.proxy.tasks import Task, read_task
 
 VERSION = 1
 _ITEMS = "part-00000.parquet"
+_RENAME = "Rename a file or its folder, or give dataclasses.replace(read_task(file), name=...)."
 
 
 def evaluate(
@@ -57,12 +58,15 @@ def evaluate(
         check_corpus(documents, f"target[{name!r}]")
     asked = [task if isinstance(task, Task) else read_task(task) for task in tasks]
     check(bool(targets or asked or harness), "target", None, "given, or tasks or harness")
-    is_ours = isinstance(model, Model)
+    names = [task.name for task in asked]
+    for k, name in enumerate(names):
+        check(name not in names[:k], "tasks", names, f"of different names, not two {name!r}", _RENAME)
     folder = model.path if isinstance(model, Model) else Path(model)
     mark = model.fingerprint if isinstance(model, Model) else path_fingerprint("model", str(model), space)
     inputs = {"model": mark} | {f"heldout.{name}": documents.fingerprint for name, documents in targets.items()}
     inputs |= {f"task.{task.name}": task_mark(task) for task in asked}
-    draft = space.open_draft("run", model.name if is_ours else folder.name, VERSION, {"harness": [*harness]}, inputs)  # type: ignore[union-attr]
+    name = model.name if isinstance(model, Model) else folder.resolve().name
+    draft = space.open_draft("run", name, VERSION, {"harness": [*harness]}, inputs)
     manifest = draft.finished()
     if manifest is None:
         require("Testing a language model")
