@@ -1,11 +1,16 @@
 """Commands for language models: train one, test one."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from assay.options import Device, Memory, ProgressMode, WorkspacePath, reported, space_at
 from assay.terminal import console
+
+if TYPE_CHECKING:
+    from assay.artifacts.model import Model
+    from assay.artifacts.workspace import Workspace
 
 _out = console()
 
@@ -72,20 +77,28 @@ def evaluate(
     progress: ProgressMode = "auto",
 ) -> None:
     """Test a language model on held-out text and on benchmark items."""
-    from pathlib import Path
-
     from assay.api.evaluating import evaluate as run_evaluate
     from assay.api.reading import read
     from assay.api.showing import describe
-    from assay.artifacts.model import Model
     from assay.proxy.tasks import read_task
 
     space = space_at(workspace, None)
     found = run_evaluate(
-        model if (Path(model) / "config.json").is_file() else Model(space.find(model)),
+        _model(model, space),
         target=None if not target else read(target, text=text, workspace=space),
         tasks=[read_task(file, num_shots=shots, max_items=max_items) for file in task or []],
         harness=harness or [],
         workspace=space,
     )
     _out.print(describe(found))
+
+
+def _model(text: str, space: "Workspace") -> "Model | str":
+    """A model of the workspace, or the path of a folder; one of the user's own hides no model of its name."""
+    from assay.artifacts.manifest import MANIFEST
+    from assay.artifacts.model import Model
+
+    folder = Path(text)
+    if (folder / "config.json").is_file() or ("/" in text and not (folder / MANIFEST).is_file()):
+        return text
+    return Model(folder if "/" in text else space.find(text))

@@ -56,7 +56,7 @@ def train(
     Args:
         selection: which documents of the corpus, and how often each; default a random choice of the budget.
         proxy: size and settings; default `GPT()`, the 1M model.
-        budget: tokens to train on, "2M tokens" or "10%"; default all of the selection, or of the corpus.
+        budget: tokens to train on, "2M tokens" or "10%", of the selection or else of the corpus; default all.
         seed: of the random choice, the first weights and the order.
         rule: what changes the order, the weights of losses or those of the model; see docs/training-rules.md.
         scores: of this corpus, whose columns the rule may go by.
@@ -71,10 +71,15 @@ def train(
     check_corpus(corpus)
     space, proxy = Workspace(workspace), proxy or GPT()
     tokens = tokenize(corpus, vocab_size=proxy.vocab_size, trained_on=start or corpus, workspace=space)
+    wanted = None if budget is None else Budget.parse(budget)
+    if wanted is not None and wanted.unit == "tokens":
+        wanted = Budget(selection_tokens(rule, int(wanted.amount)), "tokens")  # fewer where a rule reads them again
     if selection is None:
-        selection = select(corpus, "uniform", budget=budget or "100%", tokens=tokens, seed=seed, workspace=space)
+        whole = Budget(1.0, "share")
+        selection = select(corpus, "uniform", budget=wanted or whole, tokens=tokens, seed=seed, workspace=space)
+        wanted = wanted if wanted is not None and wanted.unit == "tokens" else None
     selection.require_made_from(corpus)
-    num_tokens = _num_tokens(selection, tokens, budget, rule)
+    num_tokens = _num_tokens(selection, tokens, wanted)
     inputs = {"corpus": corpus.fingerprint, "selection": selection.fingerprint, "tokens": tokens.fingerprint}
     inputs |= {} if start is None else {"start": start.fingerprint}
     inputs |= {f"scores.{one.name}": one.fingerprint for one in scores}
@@ -92,16 +97,16 @@ def train(
     return Model(draft.folder, manifest)
 
 
-def _num_tokens(selection: Selection, tokens: Tokens, budget: str | Budget | None, rule: Rule | None) -> int:
-    """Different tokens to train on: those of the selection, or as many as the budget says."""
-    wanted = None if budget is None else Budget.parse(budget)
+def _num_tokens(selection: Selection, tokens: Tokens, wanted: Budget | None) -> int:
+    """Different tokens to train on: those of the selection, or as many of them as are wanted."""
     there = 0
     for part in range(tokens.num_parts):
         there += int((selection.repeats(part) * np.diff(tokens.ids(part)[1])).sum())
     check(there > 0, "selection", selection.name, "documents with text")
-    if wanted is None or wanted.unit != "tokens":
+    if wanted is None:
         return there
-    least = selection_tokens(rule, int(wanted.amount))
+    check(wanted.unit in ("tokens", "share"), "budget", str(wanted), "in tokens, or a share, of a selection")
+    least = int(wanted.amount) if wanted.unit == "tokens" else max(1, round(wanted.amount * there))
     if least > 1.01 * there:
         raise BudgetError(f"`budget` (={wanted}) is more than the {there:,} tokens of selection {selection.name!r}.")
     return min(there, least)
