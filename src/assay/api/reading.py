@@ -2,12 +2,21 @@
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
+from assay.api.build import build_parts
+from assay.artifacts.fingerprint import fingerprint
 from assay.artifacts.kinds import Corpus, Export, Selection, check_corpus
 from assay.artifacts.storage import Location, location
 from assay.artifacts.workspace import Workspace
 from assay.corpus.read import find_files, read_corpus
 from assay.corpus.write import write_selection
 from assay.errors import InputError, check
+from assay.proxy.tasks import Task
+from assay.scorers import Contamination
+
+_ITEMS_VERSION = 1
+_BYTES_PER_TOKEN = 4
 
 
 def read(
@@ -92,6 +101,42 @@ def benchmarks(
         )
         for name, file in zip(names, found, strict=True)
     }
+
+
+def task_items(task: Task, workspace: Workspace) -> Corpus:
+    """The items that a task asks as a benchmark set for `Contamination`, each with its right answer."""
+    table = _items_table(task)
+    mark = fingerprint("items", 1, {}, {"items": table.to_pylist()})
+    draft = workspace.open_draft("corpus", f"task-{task.name}", _ITEMS_VERSION, {}, {"items": mark})
+    manifest = draft.finished()
+    if manifest is None:
+        draft.start()
+        num_bytes = sum(len(text.encode()) for text in table["text"].to_pylist())
+        entries, _, schema = build_parts(draft, lambda _: (table, {}), [num_bytes], f"read {task.name}")
+        manifest = draft.finish(
+            schema=schema,
+            parts=[{**entry, "text_bytes": num_bytes, "label": task.name} for entry in entries],
+            counts={"documents": len(table), "failed": {}},
+            summary={"estimated_tokens": num_bytes // _BYTES_PER_TOKEN},
+        )
+    return Corpus(draft.folder, manifest)
+
+
+def can_be_found(task: Task) -> bool:
+    """Whether any item that a task asks has words enough to be looked for in a pool."""
+    return Contamination().can_find(_items_table(task).to_batches()[0])
+
+
+def _items_table(task: Task) -> pa.Table:
+    answers = [item.answer_text or item.answers[item.gold] for item in task.items]
+    columns = {
+        "id": [str(item.id) for item in task.items],
+        "text": answers,  # of an item that is nothing but its answers
+        "context": [item.context for item in task.items],
+        "question": [item.question for item in task.items],
+        "answer_text": answers,
+    }
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
 def write(corpus: Corpus, selection: Selection, to: str | Location, *, format: str = "parquet") -> Export:

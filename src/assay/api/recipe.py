@@ -33,6 +33,7 @@ from assay.selection.policies import POLICIES, Policy, Uniform
 from assay.selection.presets import changed
 
 RANDOM = "random"
+_NAME_THEM = "Name them yourself: {name: path}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,8 @@ class Recipe:
     benchmarks: sets of test items, for `contamination.` columns; see `assay.benchmarks`.
     calibration: stop words and thresholds that replace the English ones in every arm; see `assay.calibrate`.
     scorers: parameters for scorers whose columns arms read in `where`, `by` or policies without naming the scorer.
-    tasks: benchmark items to ask every proxy, by name.
+    tasks: benchmark items to ask every proxy, by name; what holds one of them is left out of every arm, unless
+        `benchmarks` says `exclude: false`.
     """
 
     pool: Source
@@ -212,6 +214,8 @@ def _arm(content: Any, where: str, folder: Path | None, given: Mapping[str, Meth
         raise InvalidParameterError(f"`{where}` selects by {policy.name!r}, which goes by a score. Add `score:`.")
     train, match = _training(values.get("train"), f"{where}.train"), values.get("match", "tokens")
     check_choice(f"{where}.match", match, MATCHES)
+    if train is None and "match" in values:
+        raise InvalidParameterError(f"`{where}.match` (={match!r}) says what rules of training hold to. Add `train:`.")
     repeats = values.get("max_repeats", 1)
     arm = Arm(
         scorer=scorer, by=by, select=policy, where=values.get("where"), max_repeats=repeats, train=train, match=match
@@ -241,9 +245,13 @@ def _tasks(content: Any, folder: Path | None) -> dict[str, TaskFile]:
     """Files by name; a name may stand for {read: path}, and a list of paths for themselves."""
     if isinstance(content, list):
         check(all(isinstance(path, str) for path in content), "tasks", content, "paths, or names with {read: path}")
-        content = {"/".join(Path(path).parts[-2:]).split(".")[0]: path for path in content}
+        names = [f"{Path(path).parent.name}/{Path(path).name.split('.')[0]}".lstrip("/") for path in content]
+        for k, name in enumerate(names):
+            check(name not in names[:k], "tasks", content, f"files of different names, not two {name!r}", _NAME_THEM)
+        content = dict(zip(names, content, strict=True))
     found = {}
     for name, given in mapping("tasks", content).items():
+        check(":" not in str(name), "tasks", str(name), "names without ':'", "Items are called <benchmark>:<id>.")
         task = build(TaskFile, {"read": given} if isinstance(given, str) else given, f"tasks.{name}")
         examples = None if task.examples is None else _path(task.examples, folder)
         found[str(name)] = replace(task, read=_path(task.read, folder), examples=examples)

@@ -26,12 +26,13 @@ from assay.models.tokenizer import BPE
 from assay.models.torch_extra import require
 from assay.proxy import NGram, Proxy
 from assay.proxy.evaluate import evaluate
-from assay.proxy.rules.phases import selection_tokens
+from assay.proxy.rules.phases import score_column, selection_tokens
 from assay.proxy.rules_base import Rule
 from assay.proxy.stream import document_bits, training_stream
 from assay.proxy.tasks import Task as BenchmarkTask
 from assay.selection.budget import Budget
 from assay.selection.choose import Rules
+from assay.selection.expressions import Expression
 
 _ITEMS = "part-00000.parquet"
 _ITEM_SCHEMA = pa.schema([("id", pa.string()), ("target", pa.string()), ("bytes", pa.int64())])
@@ -177,6 +178,8 @@ class Task:
         parameters: dict[str, Any] = {"proxy": bench.proxy.parameters(), "tokens": self.num_tokens}
         if self.training.rule is not None:
             parameters["training"] = self.training.parameters()
+            read = Expression(score_column(self.training.rule) or "true").columns
+            inputs |= {f"rule.{s.name}": s.fingerprint for s in self.scores if read & set(s.column_names)}
         return bench.workspace.open_draft("run", self.name, bench.proxy.version, parameters, inputs)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from assay.api.planning import Plan, Step
-from assay.api.reading import benchmarks
+from assay.api.reading import benchmarks, can_be_found, task_items
 from assay.api.recipe import RANDOM, Recipe
 from assay.api.recipe_parts import Source, Target, TaskFile
 from assay.api.refining import refine
@@ -20,9 +20,10 @@ from assay.api.selecting import GUARD, higher_is_better
 from assay.api.tokenizing import tokenize
 from assay.artifacts.kinds import Corpus, Run, Scores, human_count
 from assay.artifacts.manifest import MANIFEST
+from assay.artifacts.storage import Location, location
 from assay.artifacts.workspace import NotMade, Workspace, make_folder
 from assay.comparison.statistics import Losses
-from assay.corpus.read import read_corpus
+from assay.corpus.read import find_files, read_corpus
 from assay.corpus.sharing import share_step
 from assay.corpus.split import leave_out_seen, limit_holdout, split_holdout
 from assay.errors import ArtifactError, InvalidParameterError
@@ -42,7 +43,7 @@ _FEW_HELDOUT = 10
 class Stage:
     """A recipe made ready: everything opened, split, scored and tokenised; arms can be selected and run.
 
-    overlap: shared runs of words of the pool. contamination: benchmark items in it, where the recipe has benchmarks.
+    overlap: shared runs of words of the pool. contamination: benchmark items in it, where the recipe has any.
     scores: per arm, the scores that it reads.
     fit: target documents that scorers were fitted to, by target.
     """
@@ -85,7 +86,7 @@ class Stage:
     def _guards(self) -> dict[str, Expression]:
         share = self.recipe.overlap.max_share
         guards = {} if share >= 1 else {"overlap": Expression(f"{GUARD}overlap.share <= {share!r}")}
-        if self.recipe.benchmarks is not None and self.recipe.benchmarks.exclude:
+        if self.contamination is not None and (self.recipe.benchmarks is None or self.recipe.benchmarks.exclude):
             guards["contamination"] = Expression(f"{GUARD}contamination.items = 0")
         return guards
 
@@ -160,7 +161,9 @@ def plan_stage(plan: Plan, recipe: Recipe, arms: Sequence[str] | None = None) ->
         return dict(fit) | {f"{name}.heldout": corpus for name, corpus in heldout.items()}
 
     overlap = add_score(recipe.overlap.scorer(), guarded)
-    sets = recipe.benchmarks and plan.add("read benchmarks", partial(_open_benchmarks, recipe.benchmarks))
+    asked = tuple(_open_task(name, file) for name, file in recipe.tasks.items())
+    is_guarded = recipe.benchmarks is not None or any(can_be_found(task) for task in asked)
+    sets = is_guarded and plan.add("read benchmarks", partial(_open_benchmarks, recipe, asked))
     contamination = sets and add_score(Contamination(), sets.result)
     wanted = {name: arm.scorers() for name, arm in recipe.arms.items() if arms is None or name in arms}
     steps: dict[str, Step[Scores]] = {}
@@ -177,8 +180,6 @@ def plan_stage(plan: Plan, recipe: Recipe, arms: Sequence[str] | None = None) ->
             for name, corpus in targets.result()[1].items()
         },
     )
-
-    asked = tuple(_open_task(name, file) for name, file in recipe.tasks.items())
 
     def stage(workspace: Workspace) -> Stage:
         bench = Bench(
@@ -294,16 +295,29 @@ def _open(source: Source, name: str, workspace: Workspace) -> Corpus:
     return corpus
 
 
-def _open_benchmarks(source: Source, workspace: Workspace) -> dict[str, Corpus]:
-    assert not isinstance(source.read, Corpus)
-    return benchmarks(
-        source.read,
-        text=source.text,
-        id=source.id,
-        format=source.format,
-        max_failed_share=source.max_failed_share,
-        workspace=workspace,
-    )
+def _open_benchmarks(recipe: Recipe, asked: Sequence[BenchmarkTask], workspace: Workspace) -> dict[str, Corpus]:
+    """The sets to look for in the pool: the recipe's benchmarks, and the items of tasks that are in none of them."""
+    found: dict[str, Corpus] = {}
+    files: set[Location] = set()
+    if (source := recipe.benchmarks) is not None:
+        assert not isinstance(source.read, Corpus)
+        files = {file.absolute() for file in find_files(source.read, source.format)}
+        found = benchmarks(
+            source.read,
+            text=source.text,
+            id=source.id,
+            format=source.format,
+            max_failed_share=source.max_failed_share,
+            workspace=workspace,
+        )
+    for task, file in zip(asked, recipe.tasks.values(), strict=True):
+        if location(file.read).absolute() in files:
+            continue
+        if can_be_found(task):
+            found[f"tasks.{task.name}"] = task_items(task, workspace)
+        else:
+            note(f"the items of task {task.name} are too short to be looked for in the pool")
+    return found
 
 
 def _open_task(name: str, file: TaskFile) -> BenchmarkTask:

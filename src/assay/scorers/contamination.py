@@ -97,6 +97,10 @@ class Contamination(Scorer):
         words, starts = word_hashes(column.data, column.offsets, tables())
         return {"ids": ids, "sizes": np.diff(starts).reshape(-1, 3), "words": words}
 
+    def can_find(self, batch: pa.RecordBatch) -> bool:
+        """Whether any item has words enough to be looked for."""
+        return len(self._links(self.sketch_target(batch)["sizes"])[0]) > 0
+
     def merge(self, a: State, b: State) -> State:
         """Items are put together; the items found in a pool are united, its documents added."""
         if "ids" in a:
