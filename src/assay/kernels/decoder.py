@@ -17,11 +17,16 @@ _ONE = np.float32(1.0)
 
 # Division by 0 gives infinity, as in numpy: a check of each would keep loops from becoming vector instructions.
 # Sums may be in any order, for the same reason; NaN stays NaN.
-_kernel = njit(nogil=True, cache=True, error_model="numpy")
-_summing = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract", "arcp"})
+#
+# What kernels call is made part of them. A function that is called is compiled twice, alone and within its caller, and
+# the two may round otherwise: the process that compiles runs the first, one that loads the cache the second.
+_STRICT = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": False}
+_ANY_ORDER = _STRICT | {"fastmath": {"reassoc", "nsz", "contract", "arcp"}}
+_kernel, _inner = njit(**_STRICT), njit(**_STRICT, forceinline=True)
+_summing, _inner_summing = njit(**_ANY_ORDER), njit(**_ANY_ORDER, forceinline=True)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})  # said here, or it would be that of whoever calls it first
+@njit(**_STRICT | {"fastmath": {"contract"}}, forceinline=True)
 def exp32(x):
     """Exp of a float32 up to 88, to 2 units in the last place; 1.6e-38 below -87.
 
@@ -43,7 +48,7 @@ def exp32(x):
     return p * np.int32(power).view(np.float32)
 
 
-@_summing
+@_inner_summing
 def _top(row, lanes):
     """The largest of a row; `lanes` [64] is scratch."""
     whole = len(row) - len(row) % _LANES
@@ -60,7 +65,7 @@ def _top(row, lanes):
     return top
 
 
-@_summing
+@_inner_summing
 def _inverse_rms(row, epsilon):
     total = np.float32(0)
     for j in range(len(row)):
@@ -68,16 +73,21 @@ def _inverse_rms(row, epsilon):
     return _ONE / np.sqrt(total / np.float32(len(row)) + epsilon)
 
 
-@_summing
+@_inner
+def _normalise(row, gain, epsilon, result):
+    inverse = _inverse_rms(row, epsilon)
+    for j in range(len(row)):
+        result[j] = row[j] * inverse * gain[j]
+
+
+@_kernel
 def normalise(first, last, rows, gain, epsilon, result):
     """Rows [n, width] divided by the root of their mean square, times `gain` [width]."""
     for i in range(first, last):
-        inverse = _inverse_rms(rows[i], epsilon)
-        for j in range(rows.shape[1]):
-            result[i, j] = rows[i, j] * inverse * gain[j]
+        _normalise(rows[i], gain, epsilon, result[i])
 
 
-@_summing
+@_inner_summing
 def _normalise_back(row, gain, slope, epsilon, result, gain_slope):
     """The gradient of one row into `result`; that of the gain is added to `gain_slope`."""
     inverse = _inverse_rms(row, epsilon)
@@ -97,7 +107,7 @@ def normalise_back(first, last, rows, gain, slopes, epsilon, result, gain_slopes
         _normalise_back(rows[i], gain, slopes[i], epsilon, result[i], gain_slopes[i // SUMMED])
 
 
-@_kernel
+@_inner
 def _turn(row, cosine, sine, result):
     """The halves of a row are the coordinates of points, each turned by its angle."""
     half = len(cosine)
@@ -107,7 +117,7 @@ def _turn(row, cosine, sine, result):
         new_y[j] = y[j] * cosine[j] + x[j] * sine[j]
 
 
-@_kernel
+@_inner
 def _turn_back(row, cosine, sine, result):
     half = len(cosine)
     x, y, old_x, old_y = row[:half], row[half:], result[:half], result[half:]
@@ -127,13 +137,13 @@ def turn(first, last, qkv, gains, cosines, sines, epsilon, result):
         result: [3, heads, n, size].
     """
     heads, size = qkv.shape[2:]
-    normed = np.empty((1, size), np.float32)
+    normed = np.empty(size, np.float32)
     for i in range(first, last):
         position = i % len(cosines)
         for head in range(heads):
             for part in range(2):
-                normalise(0, 1, qkv[i, part, head : head + 1], gains[part], epsilon, normed)
-                _turn(normed[0], cosines[position], sines[position], result[part, head, i])
+                _normalise(qkv[i, part, head], gains[part], epsilon, normed)
+                _turn(normed, cosines[position], sines[position], result[part, head, i])
             result[2, head, i] = qkv[i, 2, head]
 
 
@@ -152,7 +162,7 @@ def turn_back(first, last, qkv, gains, cosines, sines, slopes, epsilon, result, 
             result[i, 2, head] = slopes[2, head, i]
 
 
-@_kernel
+@_inner
 def _gate(gates, ups, result):
     for j in range(len(result)):
         result[j] = gates[j] / (_ONE + exp32(-gates[j])) * ups[j]
@@ -166,7 +176,7 @@ def gate(first, last, gates_ups, result):
         _gate(gates_ups[i, :hidden], gates_ups[i, hidden:], result[i])
 
 
-@_kernel
+@_inner
 def _gate_back(gates, ups, slopes, by_gates, by_ups):
     for j in range(len(slopes)):
         gate, slope = gates[j], slopes[j]
@@ -184,7 +194,7 @@ def gate_back(first, last, gates_ups, slopes, result):
         _gate_back(gates_ups[i, :hidden], gates_ups[i, hidden:], slopes[i], by_gates, by_ups)
 
 
-@_summing
+@_inner_summing
 def _exp_in_place(row, top):
     """exp(x - top) in place of each x; their sum."""
     total = np.float32(0)
