@@ -229,3 +229,27 @@ def test_folders_that_hold_no_model_are_named(pool: Corpus, checkpoints: list[st
             assay.score(pool, scorer, workspace=tmp_path / "w")
     with pytest.raises(AssayError, match="broken"):
         assay.soft_labels(pool, str(broken), workspace=tmp_path / "w")
+
+
+def test_norms_of_no_tokens_are_none(checkpoints: list[str]) -> None:
+    batch = pa.RecordBatch.from_pydict({"text": pa.array(["", None], pa.string())})
+    for own in (batch, batch.slice(0, 0)):
+        assert [column.null_count for column in EL2N(models=checkpoints[0]).score(own, {})] == [len(own)] * 2
+
+
+def test_a_model_of_no_numbers_is_no_null(checkpoints: list[str], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(checkpoints[0], tmp_path / "spoilt")
+    tensors = load_file(folder / "model.safetensors")
+    next(iter(tensors.values())).fill_(float("nan"))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InvalidParameterError, match="spoilt gives probabilities that are NaN"):
+        EL2N(models=str(folder)).score(pa.RecordBatch.from_pydict({"text": ["some text"]}), {})
+
+
+def test_checkpoints_have_one_tokenizer(checkpoints: list[str], tmp_path: Path) -> None:
+    other = train_tiny(tmp_path, ["quite other text than theirs " * 9], (0,))
+    batch = pa.RecordBatch.from_pydict({"id": ["1"], "text": ["quite other text"]})
+    with pytest.raises(InvalidParameterError, match="`models` .* must have the same tokenizer"):
+        Learnability(models=(checkpoints[0], other[0])).score(batch, {})
