@@ -241,7 +241,10 @@ def _tasks(content: Any, folder: Path | None) -> dict[str, TaskFile]:
     """Files by name; a name may stand for {read: path}, and a list of paths for themselves."""
     if isinstance(content, list):
         check(all(isinstance(path, str) for path in content), "tasks", content, "paths, or names with {read: path}")
-        content = {"/".join(Path(path).parts[-2:]).split(".")[0]: path for path in content}
+        names = ["/".join(Path(path).parts[-2:]).split(".")[0] for path in content]
+        way_out = "Write `name: path` for each."
+        check(len(set(names)) == len(names), "tasks", content, "files of which folder and name differ", way_out)
+        content = dict(zip(names, content, strict=True))
     found = {}
     for name, given in mapping("tasks", content).items():
         task = build(TaskFile, {"read": given} if isinstance(given, str) else given, f"tasks.{name}")

@@ -169,8 +169,8 @@ def losses_at(scorer: str, models: str | tuple[str, ...] | None, batch: pa.Recor
         first = judged if first is None else first
         if not np.array_equal(judged.ids, first.ids):
             raise InvalidParameterError(
-                f"`models` ({found[0]} and {path}) must have the same tokenizer; they cut a document into other tokens, "
-                "and their losses for each token cannot be compared. Give checkpoints of one run."
+                f"`models` ({found[0]} and {path}) must have the same tokenizer; they cut a document into other "
+                "tokens, and losses for each token cannot be compared. Give checkpoints of one run."
             )
         losses.append(judged.losses())
     return np.stack(losses, axis=1)
