@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.api.recipe import Recipe
+from assay.api.recipe import Recipe, _tasks
 from assay.api.recipe_parts import Benchmarks, Calibration, OverlapGuard, Target, Write
 from assay.errors import InvalidParameterError
 from assay.proxy import PROXIES
@@ -219,3 +219,10 @@ def test_any_text_as_a_recipe_file_gives_a_sentence(tmp_path_factory: pytest.Tem
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(InvalidParameterError):
         Recipe.load(path)
+
+
+def test_benchmark_files_of_one_name_are_refused() -> None:
+    """Only the last would be asked."""
+    with pytest.raises(InvalidParameterError, match="`tasks` .*files of which folder and name differ"):
+        _tasks(["a/arc/test.jsonl", "b/arc/test.jsonl"], None)
+    assert [*_tasks({"one": "a/arc/test.jsonl", "two": "b/arc/test.jsonl"}, None)] == ["one", "two"]

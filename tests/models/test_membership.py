@@ -11,8 +11,8 @@ from assay import Membership, membership, read
 from assay.artifacts.workspace import Workspace
 from assay.errors import InvalidParameterError
 from assay.models.calibration import area_under_curve
-from assay.models.lm import NGramLM
-from assay.models.membership import SHARES, Telling, lowest_mean, tell_apart, telling
+from assay.models.lm import NGramLM, document_sums
+from assay.models.membership import SHARES, Telling, _scores, lowest_mean, tell_apart, telling
 from assay.models.tokenizer import BPE
 from tests.conftest import make_prose, write_jsonl
 
@@ -112,7 +112,7 @@ def test_membership_reads_corpora(
     found = membership(*corpora, lm, shares=(0.2,), max_documents=60)
     assert (found.num_members, found.num_others) == (60, 60)
     assert found.scores[0].method == "min-k 20%" and found.scores[0].auc > 0.9
-    with pytest.raises(InvalidParameterError, match="`model` .* must be a folder with a language model"):
+    with pytest.raises(InvalidParameterError, match="`model` .* must be a trained model, a folder"):
         membership(*corpora, 3)  # type: ignore[arg-type]
 
 
@@ -128,3 +128,16 @@ def test_sets_without_an_overlap_have_an_interval_all_the_same() -> None:
     low, high = np.arange(20.0), np.arange(100.0, 130.0)
     assert 0.8 < telling("x", high, low).low < 0.9 and telling("x", high, low).high == 1
     assert telling("x", low, high).low == 0 and 0.1 < telling("x", low, high).high < 0.2
+
+
+def test_a_reference_may_cut_texts_into_other_tokens(sets: tuple[list[str], list[str], list[str]]) -> None:
+    """What it loses on a text is compared, and not what it loses on a token, of which it may have many more."""
+    texts = sets[2]
+    lm = NGramLM.train(BPE.train(texts, 400), pa.array(texts), 2)
+    for reference in (lm, NGramLM.train(BPE.train(texts, 270), pa.array(texts), 2)):
+        ids, starts = lm.encode(pa.array(sets[0]))
+        own_ids, own = reference.encode(pa.array(sets[0]))
+        asked = ((reference, own_ids, own), (lm, ids, starts))
+        total = [-document_sums(m.log_probabilities(i, s), s) for m, i, s in asked]
+        found = _scores(pa.array(sets[0], pa.large_string()), lm, ids, starts, reference, ())["reference"]
+        np.testing.assert_allclose(found, (total[0] - total[1]) / np.diff(starts), atol=1e-9)

@@ -175,6 +175,33 @@ def test_a_model_is_loaded_once_and_again_when_its_files_change(ours: Path, tmp_
     assert load_lm(folder) is not first
 
 
+def test_small_models_are_kept_side_by_side_and_large_ones_by_two(
+    ours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neural_lm, "_kept", {})
+    folders = [shutil.copytree(ours, tmp_path / f"step-{k}") for k in range(4)]
+    first = [load_lm(folder) for folder in folders]
+    assert [load_lm(folder) for folder in folders] == first
+    monkeypatch.setattr(neural_lm, "_KEPT_BYTES", 0)
+    assert load_lm(folders[0]) is first[0] and load_lm(folders[3]) is first[3]
+    assert load_lm(folders[0]) is first[0] and load_lm(folders[1]) is not first[1]
+
+
+def test_an_encoder_is_no_causal_model(gpt2: Path, tmp_path: Path) -> None:
+    """transformers loads one without a word; it would know each token from having read it."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    transformers.BertForMaskedLM(transformers.BertConfig(vocab_size=320, **sizes)).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(gpt2).save_pretrained(tmp_path)
+    with pytest.raises(InvalidParameterError, match="must be a causal language model; this one .Bert"):
+        load_lm(tmp_path)
+
+
+def test_a_link_that_leads_nowhere_is_no_file(ours: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(ours, tmp_path / "model")
+    (folder / "notes").symlink_to(tmp_path / "gone")
+    assert load_lm(folder).context == CONTEXT
+
+
 def without(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).unlink()

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from assay.errors import InputError
+from assay.errors import InputError, InvalidParameterError
 from assay.models.lm import NGramLM
 from assay.models.tokenizer import BPE
 from assay.proxy import evaluate as module
@@ -187,3 +187,10 @@ def test_bits_per_byte_of_held_out_text_is_an_independent_sum() -> None:
         assert row["bits"] == pytest.approx(bits, rel=1e-4) and row["bytes"] == len(text.encode())
         assert row["bits_per_byte"] == pytest.approx(bits / len(text.encode()), rel=1e-4)
     assert [row["id"] for row in rows] == ["a", "b", "c", "d"]
+
+
+def test_tasks_of_one_name_are_refused() -> None:
+    """Their answers would be one task's."""
+    one, other = (Task("arc/test", (choice("1", "q", ["a", "b"]),), form) for form in ("default", "plain"))
+    with pytest.raises(InvalidParameterError, match="`tasks` .*must be tasks of different names"):
+        evaluate(Bytes(), [one, other])

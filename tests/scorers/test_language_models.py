@@ -238,8 +238,12 @@ def test_models_of_other_tokenizers_cannot_be_compared(folders: list[Path]) -> N
 
 
 def test_a_model_that_reads_no_further_has_no_long_range(folders: list[Path]) -> None:
-    with pytest.raises(InvalidParameterError, match=r"`short` \(=96\) must be below the model's context \(=96\)"):
-        LongRange(model=str(folders[0]), short=96).score(POOL, {})
+    """Tokens of a document's second window have half a context at least: a short one must not have more."""
+    with pytest.raises(
+        InvalidParameterError, match=r"`short` \(=49\) must be at most half the model's context \(=96\)"
+    ):
+        LongRange(model=str(folders[0]), short=49).score(POOL, {})
+    assert LongRange(model=str(folders[0]), short=48).score(POOL, {})[0].null_count < len(POOL)
 
 
 def test_scores_are_found_again_unless_the_model_is_another(folders: list[Path], workspace: Workspace) -> None:

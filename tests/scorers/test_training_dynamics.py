@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import assay
-from assay import EL2N, Learnability, PreSelect, Trajectories
+from assay import EL2N, Learnability, Perplexity, PreSelect, Trajectories
 from assay.api.recipe import rooted_scorer
 from assay.artifacts.kinds import Corpus
+from assay.artifacts.model import Model
 from assay.errors import AssayError, InputError, InvalidParameterError, MissingExtraError
+from assay.proxy.tasks import read_task
 from assay.scorers import Scorer, State
 from tests.conftest import make_prose
 
@@ -229,3 +232,69 @@ def test_folders_that_hold_no_model_are_named(pool: Corpus, checkpoints: list[st
             assay.score(pool, scorer, workspace=tmp_path / "w")
     with pytest.raises(AssayError, match="broken"):
         assay.soft_labels(pool, str(broken), workspace=tmp_path / "w")
+
+
+def test_norms_of_no_tokens_are_none(checkpoints: list[str]) -> None:
+    batch = pa.RecordBatch.from_pydict({"text": pa.array(["", None], pa.string())})
+    for own in (batch, batch.slice(0, 0)):
+        assert [column.null_count for column in EL2N(models=checkpoints[0]).score(own, {})] == [len(own)] * 2
+
+
+def test_a_model_of_no_numbers_is_no_null(checkpoints: list[str], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(checkpoints[0], tmp_path / "spoilt")
+    tensors = load_file(folder / "model.safetensors")
+    next(iter(tensors.values())).fill_(float("nan"))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InvalidParameterError, match="spoilt gives probabilities that are NaN"):
+        EL2N(models=str(folder)).score(pa.RecordBatch.from_pydict({"text": ["some text"]}), {})
+
+
+def test_checkpoints_have_one_tokenizer(checkpoints: list[str], tmp_path: Path) -> None:
+    other = train_tiny(tmp_path, ["quite other text than theirs " * 9], (0,))
+    batch = pa.RecordBatch.from_pydict({"id": ["1"], "text": ["quite other text"]})
+    with pytest.raises(InvalidParameterError, match="`models` .* must have the same tokenizer"):
+        Learnability(models=(checkpoints[0], other[0])).score(batch, {})
+
+
+def test_tasks_of_one_name_are_no_stale_answers(checkpoints: list[str], tmp_path: Path) -> None:
+    item = {"id": 1, "question": "q", "choices": ["a", "b"], "answer": 0}
+    (tmp_path / "items.jsonl").write_text(json.dumps(item))
+    plain, default = (read_task(str(tmp_path / "items.jsonl"), form=form) for form in ("plain", "default"))
+    with pytest.raises(InvalidParameterError, match="`tasks` .*must be tasks of different names"):
+        assay.evaluate(checkpoints[0], tasks=[plain, default], workspace=tmp_path / "w")
+    named = [plain, replace(default, name="other")]
+    answers = assay.evaluate(checkpoints[0], tasks=named, workspace=tmp_path / "w").answers()
+    assert answers is not None and answers.column("task").to_pylist() == [plain.name, "other"]
+
+
+def test_a_model_is_given_as_it_is_or_by_its_path(pool: Corpus, checkpoints: list[str], tmp_path: Path) -> None:
+    shutil.copytree(checkpoints[2], tmp_path / "trained" / "model")
+    model = Model(tmp_path / "trained", replace(pool.manifest, kind="model"))
+    found = [assay.soft_labels(pool, given, k=2, workspace=tmp_path) for given in (model, model.path, str(model.path))]
+    assert len({labels.folder for labels in found}) == 1
+    for given in (model, model.path):
+        assert assay.membership(pool, pool, given, shares=(0.2,)).scores[0].auc == 0.5
+        assert len(assay.leakage([{"question": "q", "choices": ["a", "b"]}], given).items) == 1
+        assert assay.losses(pool, {"a": checkpoints[0], "b": given}, workspace=tmp_path)
+    scores = assay.score(pool, Perplexity(model=str(model.path)), workspace=tmp_path)
+    run = assay.evaluate(model.path, target=pool, workspace=tmp_path)
+    tested = pq.read_table(Path(run.folder) / run.manifest.parts[0]["file"])
+    found_bits = scores.table(0).column("perplexity.bits_per_byte").to_pylist()
+    np.testing.assert_allclose(found_bits[:-1], tested.column("bits_per_byte").to_pylist()[:-1], atol=1e-4)
+    with pytest.raises(
+        InvalidParameterError, match=r"`model` .* as text. Of a trained model that is str\(model.path\)"
+    ):
+        Perplexity(model=model.path)  # type: ignore[arg-type]
+    with pytest.raises(InvalidParameterError, match="`model` .* must be a trained model, a folder"):
+        assay.leakage([{"question": "q", "choices": ["a", "b"]}], 3)  # type: ignore[arg-type]
+
+
+def test_a_path_may_start_at_home(
+    pool: Corpus, checkpoints: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(Path(checkpoints[0]).parent))
+    name = Path(checkpoints[0]).name
+    home, whole = (assay.soft_labels(pool, path, k=2, workspace=tmp_path) for path in (f"~/{name}", checkpoints[0]))
+    assert home.folder == whole.folder

@@ -105,6 +105,11 @@ def test_checkpoints_stand_by_their_numbers(tmp_path: Path) -> None:
     found = folders(str(tmp_path / "run"))
     assert [Path(path).name for path in found] == ["step-20", "step-500", "step-1000"]
     assert folders(("b", "a")) == ("b", "a")
+    (tmp_path / "run" / "final").mkdir()
+    (tmp_path / "run" / "final" / "config.json").write_text("{}")
+    with pytest.raises(InvalidParameterError, match="differ in numbers alone, not final and step-#.* Give a list"):
+        folders(str(tmp_path / "run"))
+    assert len(folders(str(tmp_path / "run"), 1)) == 4 and len(folders(str(tmp_path / "run" / "final"), 1)) == 1
     with pytest.raises(InvalidParameterError, match="`models` .*at least 2 checkpoints"):
         folders(str(tmp_path / "run" / "other"))
     with pytest.raises(InvalidParameterError, match="`models` .*a folder that is there"):

@@ -1,10 +1,13 @@
 """`assay.membership`: has a model read these documents?"""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
+from assay.api.content import model_path
 from assay.artifacts.kinds import Corpus, check_corpus
+from assay.artifacts.model import Model
 from assay.errors import check, check_integer
 from assay.models.lm import LM
 from assay.models.membership import SHARES, Membership, tell_apart
@@ -16,9 +19,9 @@ from assay.scorers.sampling import merge_samples, sampled, sketch_sample, thinne
 def membership(
     members: Corpus,
     non_members: Corpus,
-    model: str | LM,
+    model: LM | Model | str | Path,
     *,
-    reference: str | LM | None = None,
+    reference: LM | Model | str | Path | None = None,
     shares: Sequence[float] = SHARES,
     max_documents: int = 2000,
 ) -> Membership:
@@ -30,7 +33,8 @@ def membership(
     Args:
         members: documents that the model may have read. non_members: documents of the same kind, source and date that
             it has not.
-        model: a folder with a checkpoint of ours, or a causal language model of transformers; or a model that is ready.
+        model: what `assay.train` returned, a folder with a checkpoint of ours or a causal language model of
+            transformers, or a model that is ready.
         reference: such a model that has read neither.
         shares: k of Min-K%.
         max_documents: of each set, drawn by the hash of the id.
@@ -41,14 +45,21 @@ def membership(
     """
     check_integer("max_documents", max_documents, 10, 1_000_000)
     texts = [_texts(name, given, max_documents) for name, given in (("members", members), ("non_members", non_members))]
-    other = None if reference is None else _lm("reference", reference)
-    return tell_apart(texts[0], texts[1], _lm("model", model), other, shares)
+    other = None if reference is None else lm_of("reference", reference)
+    return tell_apart(texts[0], texts[1], lm_of("model", model), other, shares)
 
 
-def _lm(name: str, given: str | LM) -> LM:
-    is_model = isinstance(given, str) or hasattr(given, "log_probabilities")
-    check(is_model, name, given, "a folder with a language model, or such a model")
-    return model_of(given) if isinstance(given, str) else given
+def lm_of(name: str, given: LM | Model | str | Path) -> LM:
+    """The language model that a parameter gives, ready to work.
+
+    Raises:
+        InvalidParameterError, MissingExtraError: as `membership`.
+    """
+    if isinstance(given, Model | str | Path):
+        return model_of(model_path(given))
+    rule = "a trained model, a folder with a language model, or such a model"
+    check(hasattr(given, "log_probabilities"), name, given, rule)
+    return given
 
 
 def _texts(name: str, corpus: Corpus, size: int) -> pa.Array:

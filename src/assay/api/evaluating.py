@@ -23,7 +23,7 @@ from assay.progress import step
 from assay.proxy.evaluate import evaluate as answer
 from assay.proxy.evaluate import held_out
 from assay.proxy.harness import run_harness
-from assay.proxy.tasks import Task, read_task
+from assay.proxy.tasks import Task, check_names, read_task
 
 VERSION = 1
 _ITEMS = "part-00000.parquet"
@@ -48,7 +48,7 @@ def evaluate(
             items stand among the answers.
 
     Raises:
-        InvalidParameterError: nothing to test on, or a folder without a model.
+        InvalidParameterError: nothing to test on, two tasks of one name, or a folder without a model.
         InputError: a benchmark file that cannot be read.
         MissingExtraError: torch, transformers or lm-eval is not installed.
     """
@@ -61,6 +61,8 @@ def evaluate(
     names = [task.name for task in asked]
     for k, name in enumerate(names):
         check(name not in names[:k], "tasks", names, f"of different names, not two {name!r}", _RENAME)
+    check_names(asked)
+    is_ours = isinstance(model, Model)
     folder = model.path if isinstance(model, Model) else Path(model)
     mark = model.fingerprint if isinstance(model, Model) else path_fingerprint("model", str(model), space)
     inputs = {"model": mark} | {f"heldout.{name}": documents.fingerprint for name, documents in targets.items()}

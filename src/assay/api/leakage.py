@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from assay.api.auditing import lm_of
 from assay.artifacts.kinds import Corpus
+from assay.artifacts.model import Model
 from assay.comparison.leakage import (
     Finding,
     end_gaps,
@@ -24,7 +26,6 @@ from assay.comparison.leakage import (
 )
 from assay.errors import InputError, check, check_integer, check_number
 from assay.models.lm import LM, document_sums
-from assay.scorers.ngrams import model_of
 
 MAX_ORDERS = 24  # all orders of four options
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -65,7 +66,7 @@ class Leakage:
 
 def leakage(
     items: Corpus | Sequence[Mapping[str, Any]],
-    model: LM | str | Path,
+    model: LM | Model | str | Path,
     *,
     max_orders: int = MAX_ORDERS,
     level: float = 0.05,
@@ -79,7 +80,7 @@ def leakage(
     Args:
         items: with `question` and `choices` (a list), or a `context` before the question; `id` where there is one. A
             corpus, as `assay.read` opens a benchmark, or mappings.
-        model: a language model, or the folder of one (`models.neural_lm.load_lm`).
+        model: a language model, what `assay.train` returned, or a folder (`models.neural_lm.load_lm`).
         max_orders: of an item, 2 to 720. level: p-value up to which rule b flags an item. seed: of the orders drawn.
 
     Raises:
@@ -90,7 +91,7 @@ def leakage(
     check_integer("max_orders", max_orders, 2, math.factorial(6))
     check_number("level", level, "a share above 0 and below 1", lambda x: 0 < x < 1)
     check_integer("seed", seed, 0)
-    lm = model_of(str(model)) if isinstance(model, str | Path) else model
+    lm = lm_of("model", model)
     rows: list[dict[str, Any]] = []
     scores: list[np.ndarray] = []
     skipped: Counter[str] = Counter()

@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assay.api.build import build_parts, part_bytes
-from assay.api.content import path_fingerprint
+from assay.api.content import model_path, path_fingerprint
 from assay.artifacts.kinds import Corpus, check_corpus
 from assay.artifacts.manifest import MANIFEST
+from assay.artifacts.model import Model
 from assay.artifacts.storage import Location, atomic_path, read_parquet
 from assay.artifacts.workspace import Draft, Workspace
 from assay.corpus.sharing import share_one
@@ -31,7 +32,7 @@ _TABLE = "losses.parquet"
 
 def losses(
     corpus: Corpus,
-    models: Mapping[str, str | Path],
+    models: Mapping[str, Model | str | Path],
     *,
     ability: Mapping[str, float] | None = None,
     sample: int = 10_000,
@@ -42,7 +43,7 @@ def losses(
     What a model loses is kept for itself: a further model, or another order, judges nothing again.
 
     Args:
-        models: folders of language models, by what to call them, from the least able to the ablest.
+        models: trained models or folders of language models, by what to call them, from the least able to the ablest.
         ability: a figure for each, such as a mean accuracy on benchmarks; they are then put in its order.
         sample: about how many documents of the pool, drawn by the hash of the id; those without text left out.
 
@@ -62,10 +63,11 @@ def losses(
     check_integer("sample", sample, 2)
     space = Workspace(workspace)
     order = list(models) if ability is None else _ordered(models, ability)
-    drafts = {name: _draft(corpus, str(models[name]), sample, space) for name in order}
+    paths = {name: model_path(models[name]) for name in order}
+    drafts = {name: _draft(corpus, paths[name], sample, space) for name in order}
     for name, draft in drafts.items():
         if draft.finished() is None:
-            _judge(corpus, str(models[name]), sample, draft, name)
+            _judge(corpus, paths[name], sample, draft, name)
     inputs = {f"model.{name}": draft.fingerprint for name, draft in drafts.items()}
     table = space.open_draft("losses", corpus.name, VERSION, {"order": order}, inputs)
     if table.finished() is None:

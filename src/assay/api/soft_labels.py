@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from assay.api.build import build_parts, part_bytes
-from assay.api.content import path_fingerprint
+from assay.api.content import model_path, path_fingerprint
 from assay.artifacts.kinds import Corpus, SoftLabels, check_corpus
+from assay.artifacts.model import Model
 from assay.artifacts.storage import Location
 from assay.artifacts.workspace import Workspace
 from assay.errors import check, check_integer
@@ -20,7 +21,7 @@ MAX_K = 256
 
 def soft_labels(
     corpus: Corpus,
-    model: str | Path,
+    model: Model | str | Path,
     *,
     k: int = 8,
     workspace: Workspace | str | Location | None = None,
@@ -31,7 +32,8 @@ def soft_labels(
     of its training, then from text alone. Parts lie beside those of the corpus, with the model's own token ids.
 
     Args:
-        model: the folder of a language model (`models.neural_lm.load_lm`). k: 1 to 256, at most its vocabulary.
+        model: what `assay.train` returned, or the folder of a language model (`models.neural_lm.load_lm`). k: 1 to 256,
+            at most its vocabulary.
 
     Raises:
         InvalidParameterError: no such model, or a `k` out of range.
@@ -40,17 +42,17 @@ def soft_labels(
     """
     check_corpus(corpus)
     check_integer("k", k, 1, MAX_K)
-    space = Workspace(workspace)
-    inputs = {"corpus": corpus.fingerprint, "model": path_fingerprint("model", str(model), space)}
+    space, folder = Workspace(workspace), model_path(model)
+    inputs = {"corpus": corpus.fingerprint, "model": path_fingerprint("model", folder, space)}
     draft = space.open_draft("soft_labels", corpus.name, VERSION, {"k": k}, inputs)
     manifest = draft.finished()
     if manifest is None:
-        vocab_size = _load(str(model)).vocab_size
+        vocab_size = _load(folder).vocab_size
         check(k <= vocab_size, "k", k, f"at most {vocab_size}, the model's vocabulary")
         draft.start()
         entries, figures, schema = build_parts(
             draft,
-            partial(_label_part, corpus, str(model), k),
+            partial(_label_part, corpus, folder, k),
             part_bytes(corpus.manifest.parts),
             f"soft labels of {corpus.name}",
             ".arrow",

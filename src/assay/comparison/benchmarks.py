@@ -68,7 +68,11 @@ def _effects(losses: np.ndarray, names: list[str], baseline: str, measure: str) 
         value = mean[k] if measure == "bits_per_byte" else 1 - mean[k]
         results[name] = {"value": float(value)}
         if name != baseline:
-            interval = effect(mean, replicates, k, names.index(baseline))
+            base = names.index(baseline)
+            interval = effect(mean, replicates, k, base)
+            if measure != "bits_per_byte":  # Student's t goes on where an accuracy ends
+                low, high = max(interval.low, mean[base] - 1), min(interval.high, mean[base])
+                interval = interval._replace(low=float(low), high=float(high))
             told = {"verdict": verdict(interval), "detectable": detectable(interval)}
             results[name] |= {"effect": interval._asdict(), **told}
     return results

@@ -2,7 +2,9 @@
 
 Scores, each rising with what was read: Min-K% (Shi et al. 2024, arXiv:2310.16789), and the baselines of that paper: the
 loss; the loss over the size that zlib packs the text to, and the loss of the text in lower case over that of the text
-(Carlini et al. 2021, arXiv:2012.07805); the loss under a reference model, which has not read it, minus the loss.
+(Carlini et al. 2021, arXiv:2012.07805); the loss under a reference model, which has not read it, minus the loss. Over
+zlib's size stands the loss of the whole text, where the authors' code has the mean of its tokens, which falls with the
+text's length; a reference model's loss is that of the whole text over the model's tokens, as its own may be others.
 
 Beside them stands what needs no model at all: a classifier of words that is taught on some of both sets and judges the
 rest. Sets that differ in date or source are told apart by it too (Duan et al. 2024, arXiv:2402.07841), and then nothing
@@ -106,7 +108,8 @@ def _scores(
     lowered = pa.array([text.lower() for text in texts.to_pylist()], pa.large_string())
     found["lower case"] = _losses(lm, lowered) / np.maximum(loss, 1e-9)
     if reference is not None:
-        found["reference"] = _losses(reference, texts) - loss
+        ids, own = reference.encode(texts)  # a total for each of the model's tokens: its own may be others
+        found["reference"] = -document_sums(reference.log_probabilities(ids, own), own) / np.diff(starts) - loss
     return found
 
 

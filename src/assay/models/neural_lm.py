@@ -15,7 +15,6 @@ Where it runs: ASSAY_DEVICE is auto (default: a GPU if there is one), cpu, cuda,
 import os
 import threading
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,9 +32,10 @@ MAX_CONTEXT = 4096  # of models that could read more: attention over more costs 
 _BATCH_TOKENS = {"cpu": 1 << 11, "cuda": 1 << 15}
 _LOGITS = {"cpu": 1 << 21, "cuda": 1 << 28}  # numbers in the logits of a block
 _LEAST_TOKENS = 32  # with fewer rows a product of matrices may be computed in another order
-_MAX_LOADED = 2
+_MIN_KEPT, _KEPT_BYTES = 2, 2 << 30  # models kept in memory: so many in any case, more while all are this small
 _TOKENIZERS = {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tokenizer_config.json"}
 _loading = threading.Lock()  # parts are scored side by side: only the first may load
+_kept: dict[tuple[Any, ...], "NeuralLM"] = {}  # the latest used last
 _busy = threading.Lock()  # torch has threads of its own, and a second batch would only take memory
 
 
@@ -207,14 +207,25 @@ def load_lm(path: str | Path, *, device: torch.device | None = None, dtype: torc
             else float32.
 
     Raises:
-        InvalidParameterError: no such folder, no model or tokenizer in it, one that cannot be loaded, or a tokenizer
-            with more ids than the model has.
+        InvalidParameterError: no such folder, no model or tokenizer in it, one that cannot be loaded or that reads what
+            comes after a token, or a tokenizer with more ids than the model has.
         MissingExtraError: transformers is not installed.
     """
     place = torch_extra.device() if device is None else device
     numbers = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
     with _loading:
-        return _loaded(*_found(path), place, numbers)
+        question = (*_found(path), place, numbers)
+        found = _kept.pop(question, None)
+        if found is None:
+            found = _loaded(*question)
+        _kept[question] = found
+        while len(_kept) > _MIN_KEPT and sum(map(_num_bytes, _kept.values())) > _KEPT_BYTES:
+            del _kept[next(iter(_kept))]
+        return found
+
+
+def _num_bytes(lm: NeuralLM) -> int:
+    return sum(weights.numel() * weights.element_size() for weights in lm.module.parameters())
 
 
 def load_own(path: str | Path) -> NeuralLM:
@@ -223,7 +234,7 @@ def load_own(path: str | Path) -> NeuralLM:
     Raises:
         InvalidParameterError, MissingExtraError: as `load_lm`.
     """
-    return _loaded.__wrapped__(*_found(path), torch_extra.device(), torch.float32)
+    return _loaded(*_found(path), torch_extra.device(), torch.float32)
 
 
 def _found(path: str | Path) -> tuple[Path, tuple[Any, ...]]:
@@ -231,10 +242,10 @@ def _found(path: str | Path) -> tuple[Path, tuple[Any, ...]]:
     folder = Path(path).expanduser()
     way_out = "Models are not downloaded: put the model's files into a folder and give its path."
     check(folder.is_dir(), "model", str(path), "a folder that is there", way_out)
-    return folder, tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.iterdir()))
+    files = [file for file in sorted(folder.iterdir()) if file.exists()]  # a link may lead nowhere
+    return folder, tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
-@lru_cache(_MAX_LOADED)
 def _loaded(folder: Path, files: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> NeuralLM:
     names = {name for name, *_ in files}
     if "config.json" not in names:
@@ -301,6 +312,7 @@ def _of_transformers(folder: Path, device: torch.device, dtype: torch.dtype) -> 
         raise InvalidParameterError(f"The language model in {folder} lacks weights: {missing}. Take another copy.")
     vocab_size = model.get_output_embeddings().weight.shape[0]
     _check_vocabulary(folder, len(tokenizer), vocab_size)
+    _check_causal(folder, model, vocab_size)
     end_id = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
     if end_id is None:
         raise InvalidParameterError(
@@ -325,6 +337,20 @@ def _check_vocabulary(folder: Path, num_ids: int, vocab_size: int) -> None:
         raise InvalidParameterError(
             f"The tokenizer in {folder} has {num_ids} ids, its model {vocab_size}: they do not belong together. Take "
             "the tokenizer that the model was trained with."
+        )
+
+
+def _check_causal(folder: Path, model: Any, vocab_size: int) -> None:
+    """Raises InvalidParameterError if a token changes what is said before it: of encoders, which transformers loads."""
+    probe = torch.zeros((2, 4), dtype=torch.int64, device=model.device)
+    probe[1, -1] = vocab_size - 1
+    with torch.inference_mode():
+        one, other = model(input_ids=probe, use_cache=False).logits[:, :-1].float()
+    noise = 1e-4 if model.dtype == torch.float32 else 5e-2
+    if (one - other).abs().max() > noise * one.std():  # not where they are NaN: that is told when texts are judged
+        raise InvalidParameterError(
+            f"`model` (={folder}) must be a causal language model; this one ({type(model).__name__}) reads what comes "
+            "after a token to predict it. Take a model that was trained to predict the next token."
         )
 
 

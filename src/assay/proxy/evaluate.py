@@ -24,7 +24,7 @@ from assay.errors import InputError
 from assay.kernels.arrow import utf8
 from assay.kernels.ragged import take_runs
 from assay.models.lm import LM, GreedyLM, NGramLM, document_sums
-from assay.proxy.tasks import Question, Task
+from assay.proxy.tasks import Question, Task, check_names
 
 _BATCH_CHARS = 1 << 22  # of contexts and continuations at a time
 _DECIMALS = 4  # of a log-likelihood: noise in the sums of float32 is below, and equal answers are to be equal
@@ -83,9 +83,10 @@ def evaluate(lm: LM, tasks: Sequence[Task]) -> pa.Table:
     """Every item of every task, in order, as `SCHEMA` says.
 
     Raises:
-        InvalidParameterError: too few examples to draw shots from.
+        InvalidParameterError: too few examples to draw shots from, or two tasks of one name.
         InputError: an answer without a token in this model's vocabulary.
     """
+    check_names(tasks)
     asked = [(task.name, question) for task in tasks for question in task.questions()]
     pairs = [pair for _, question in asked for pair in zip(question.contexts, question.continuations, strict=True)]
     found = log_likelihoods(lm, pairs)

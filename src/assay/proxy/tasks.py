@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from assay.artifacts.storage import Location, location, open_bytes
-from assay.errors import InputError, InvalidParameterError, check_choice, check_integer
+from assay.errors import InputError, InvalidParameterError, check, check_choice, check_integer
 
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 _BLANK = "_"
@@ -233,6 +233,13 @@ class Task:
                 drawn[prompt] = None
         before = "".join(f"{shots[prompt]}\n\n" for prompt in drawn)
         return question._replace(contexts=[before + context for context in question.contexts])
+
+
+def check_names(tasks: Sequence[Task]) -> None:
+    """Raises InvalidParameterError unless every task has a name of its own, which its answers go by."""
+    names = [task.name for task in tasks]
+    way_out = "Of a file give `dataclasses.replace(read_task(file), name=...)`; a recipe names its tasks."
+    check(len(set(names)) == len(names), "tasks", names, "tasks of different names", way_out)
 
 
 def read_task(

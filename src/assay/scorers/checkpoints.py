@@ -52,23 +52,33 @@ def checked_models(models: Any, at_least: int = MIN_CHECKPOINTS) -> str | tuple[
 def folders(models: str | tuple[str, ...], at_least: int = MIN_CHECKPOINTS) -> tuple[str, ...]:
     """The folder of each checkpoint, earliest first: of one folder those in it, by the numbers in their names.
 
+    Args:
+        at_least: how many are needed; where one is, a folder that is a model stands for itself, and order is nothing.
+
     Raises:
-        InvalidParameterError: there is no such folder, or it has too few checkpoints in it.
+        InvalidParameterError: there is no such folder, it has too few checkpoints in it, or their names do not say
+            which is earlier.
     """
     if not isinstance(models, str):
         return models
     place = Path(models).expanduser()
     check(place.is_dir(), "models", models, "a folder that is there, of checkpoints, or a list of them")
-    found = sorted((str(path.parent) for path in place.glob("*/config.json")), key=_by_number)
+    if at_least == 1 and (place / "config.json").exists():
+        return (str(place),)
+    found = sorted((str(path.parent) for path in place.glob("*/config.json")), key=_numbers)
     way_out = "A checkpoint is a folder with config.json, weights and tokenizer."
     check(len(found) >= at_least, "models", models, f"a folder with at least {at_least} checkpoints", way_out)
+    kinds = sorted({re.sub(r"\d+", "#", Path(path).name) for path in found})
+    rule = f"a folder of checkpoints whose names differ in numbers alone, not {' and '.join(kinds)}"
+    way_out = "Give a list of their folders, the earliest first."
+    check(at_least == 1 or len(kinds) == 1, "models", models, rule, way_out)
     return tuple(found)
 
 
-def _by_number(path: str) -> list[tuple[int, int, str]]:
-    """Names with their numbers as numbers, so that step-500 comes before step-1000."""
-    pieces = re.split(r"(\d+)", Path(path).name)
-    return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in pieces if piece]
+def _numbers(path: str) -> tuple[list[int], str]:
+    """The numbers in a name, so that step-500 comes before step-1000, and the name."""
+    name = Path(path).name
+    return [int(number) for number in re.findall(r"\d+", name)], name
 
 
 def model_paths(models: str | tuple[str, ...] | None) -> dict[str, str]:
@@ -148,10 +158,22 @@ def losses_at(scorer: str, models: str | tuple[str, ...] | None, batch: pa.Recor
 
     Raises:
         NotFittedError: neither `models` nor a fitted state.
+        InvalidParameterError: models that cannot be loaded, or with different tokenizers.
     """
     if models is None:
         return Ladder.of_state(scorer, state).losses(batch)
-    return np.stack([judged_by(model_of(path), batch).losses() for path in folders(models)], axis=1)
+    found = folders(models)
+    losses, first = [], None
+    for path in found:
+        judged = judged_by(model_of(path), batch)
+        first = judged if first is None else first
+        if not np.array_equal(judged.ids, first.ids):
+            raise InvalidParameterError(
+                f"`models` ({found[0]} and {path}) must have the same tokenizer; they cut a document into other "
+                "tokens, and losses for each token cannot be compared. Give checkpoints of one run."
+            )
+        losses.append(judged.losses())
+    return np.stack(losses, axis=1)
 
 
 def _trained(bpe: BPE, order: int, ids: np.ndarray, starts: np.ndarray, rung: int) -> NGramLM:

@@ -9,10 +9,10 @@ Yet Learnt" (arXiv:2206.07137), with the late checkpoint for their holdout model
 What is easy has a low loss early; noise has a high loss that does not fall. So the score is the fall, and a band of
 `learnability.loss` is a matter of `where`: `learnability.loss between 2.5 and 4.5`, say.
 
-What differs: SALT_DS goes by one early checkpoint, and by the losses of those tokens that are among its likeliest, of
-which it takes the median; we compare two checkpoints, and need no ranks, so that n-grams can do it too. Without
-`models` both checkpoints are n-grams that have read a sixteenth and all of a sample (`scorers.checkpoints`). SALT's
-other half, soft labels of the small model, is `assay.soft_labels`.
+What differs: SALT_DS, as remembered (the paper was not at hand), goes by one early checkpoint, and by the losses of
+those tokens that are among its likeliest, of which it takes the median; this is another score, by two checkpoints and
+without ranks, so that n-grams can do it too. Without `models` both checkpoints are n-grams that have read a sixteenth
+and all of a sample (`scorers.checkpoints`). SALT's other half, soft labels of the small model, is `assay.soft_labels`.
 
 Cost: without `models`, 4 s to fit, once, then 3.5 MB/s and core; with them, each of the two reads the pool once. When
 not to use: on a pool of many kinds, where what falls most is what it has little of, such as other languages; see

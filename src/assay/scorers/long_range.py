@@ -1,9 +1,10 @@
 """Long range: how much easier a document gets for a model that may look far back.
 
 Paper: Understanding In-Context Learning via Supportive Pretraining Data, Han et al. 2023 (arXiv:2306.15091), section 4:
-information gain of a long context over a short one, on the same later tokens. Documents that support in-context
-learning gain *less* than others there: what would help lies far back and is hard to use. Others want documents that
-gain more, since they are whole and of one piece. So neither end is better, and a comparison decides.
+information gain of a long context over a short one, on the same later tokens. In documents that support in-context
+learning what lies far back is harder to use than in others, which we read as a *lower* gain; the paper's formula was
+not at hand. Others want documents that gain more, since they are whole and of one piece. So neither end is better, and
+a comparison decides.
 
 The gain is the mean of ln p(token | long context) - ln p(token | short context) over the tokens after the first
 `short`. The short context is half of `short` to all of it, from windows that overlap; the long one is the document from
@@ -107,7 +108,7 @@ class LongRange(Scorer):
 
         Raises:
             NotFittedError: `state` is not what `finish` returned.
-            InvalidParameterError: the model's context is no longer than the short one.
+            InvalidParameterError: the model's context is less than twice the short one.
         """
         if self.model is None:
             found = judged("LongRange", None, batch, state)
@@ -117,8 +118,9 @@ class LongRange(Scorer):
             )
         else:
             lm = model_of(self.model)
-            longest = f"below the model's context (={lm.context})"
-            check(self.short < lm.context, "short", self.short, longest, "Take a model that reads more, or less of it.")
+            longest = f"at most half the model's context (={lm.context})"  # which is the least of a long one
+            is_shorter = self.short <= lm.context // 2
+            check(is_shorter, "short", self.short, longest, "Take a model that reads more, or less of it.")
             found = judged_by(lm, batch)
             starts, far = found.starts, found.log_probabilities
             near = with_short_context(lm, found.ids, starts, self.short)

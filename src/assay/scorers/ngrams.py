@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from assay.errors import InvalidParameterError, NotFittedError, check_integer, check_text
+from assay.errors import InvalidParameterError, NotFittedError, check, check_integer
 from assay.kernels.arrow import utf8
 from assay.kernels.hashing import hash_strings, mix64_array
 from assay.models.lm import LM, NGramLM, check_ngram, document_sums
@@ -55,8 +55,8 @@ def mean(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 def check_model(name: str, model: str | None) -> None:
     """Raises InvalidParameterError unless `model` is the path of something, or None."""
-    if model is not None:
-        check_text(name, model)
+    ok = model is None or (isinstance(model, str) and model.strip() != "")
+    check(ok, name, model, "the path of a folder, as text", "Of a trained model that is str(model.path).")
 
 
 def check_ngrams(sample: int, order: int, vocab_size: int) -> None:

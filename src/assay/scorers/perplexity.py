@@ -1,9 +1,9 @@
 """Perplexity: how hard a language model finds a document.
 
 Papers: CCNet, Wenzek et al. 2020 (arXiv:1911.00359), section 3.3: a 5-gram Kneser-Ney model of Wikipedia cuts a crawl
-into head, middle and tail. Marion et al. 2023, "When Less is More" (arXiv:2309.04564): under a neural model trained on
-the pool, the middle band is the one to keep. The figure itself is the loss: bits for each byte of text, which tells
-models with other tokenizers apart from each other, and nats for each token; perplexity is exp of the latter.
+into head, middle and tail. Marion et al. 2023, "When Less is More" (arXiv:2309.04564), as remembered: under a neural
+model the middle band is the one to keep. The figure itself is the loss: bits for each byte of text, in which models
+with other tokenizers can be compared, and nats for each token; perplexity is exp of the latter.
 
 What differs: the default model is n-grams of the pool, cross-fitted (`scorers.ngrams`), and of no outside text, so it
 says what is usual in the pool, not what is well written. Which end is better is disputed (docs/language-models.md), so

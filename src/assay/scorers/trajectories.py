@@ -14,8 +14,8 @@ What differs:
   smallest cluster first, each at most an equal share of what is left), in tokens instead of documents.
 
 Cost: without `models`, 6 s to fit, once, then 2.8 MB/s and core; with them, each reads the pool once. Memory: the
-sample's trajectories, and two models at a time. When not to use: where clusters of losses mean no more than how long or
-how foreign documents are; look at some before you balance.
+sample's trajectories, and checkpoints (2 GB of weights, or two). When not to use: where clusters of losses mean no more
+than how long or how foreign documents are; look at some before you balance.
 """
 
 from dataclasses import dataclass
