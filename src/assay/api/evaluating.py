@@ -27,7 +27,6 @@ from assay.proxy.tasks import Task, check_names, read_task
 
 VERSION = 1
 _ITEMS = "part-00000.parquet"
-_RENAME = "Rename a file or its folder, or give dataclasses.replace(read_task(file), name=...)."
 
 
 def evaluate(
@@ -58,11 +57,7 @@ def evaluate(
         check_corpus(documents, f"target[{name!r}]")
     asked = [task if isinstance(task, Task) else read_task(task) for task in tasks]
     check(bool(targets or asked or harness), "target", None, "given, or tasks or harness")
-    names = [task.name for task in asked]
-    for k, name in enumerate(names):
-        check(name not in names[:k], "tasks", names, f"of different names, not two {name!r}", _RENAME)
     check_names(asked)
-    is_ours = isinstance(model, Model)
     folder = model.path if isinstance(model, Model) else Path(model)
     mark = model.fingerprint if isinstance(model, Model) else path_fingerprint("model", str(model), space)
     inputs = {"model": mark} | {f"heldout.{name}": documents.fingerprint for name, documents in targets.items()}

@@ -248,9 +248,6 @@ def _tasks(content: Any, folder: Path | None) -> dict[str, TaskFile]:
         names = [f"{Path(path).parent.name}/{Path(path).name.split('.')[0]}".lstrip("/") for path in content]
         for k, name in enumerate(names):
             check(name not in names[:k], "tasks", content, f"files of different names, not two {name!r}", _NAME_THEM)
-        names = ["/".join(Path(path).parts[-2:]).split(".")[0] for path in content]
-        way_out = "Write `name: path` for each."
-        check(len(set(names)) == len(names), "tasks", content, "files of which folder and name differ", way_out)
         content = dict(zip(names, content, strict=True))
     found = {}
     for name, given in mapping("tasks", content).items():
