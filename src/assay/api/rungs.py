@@ -14,7 +14,7 @@ from assay.proxy import Proxy
 _RUNG_0 = "Rung 0 of the proxy ladder, an n-gram model: it sees which words follow which, and nothing that needs more. "
 _RUNG_1 = "Rung 1 of the proxy ladder, a transformer much smaller than what the text is for. "
 _UNKNOWN = "No other rung was run on these arms; `assay compare recipe.yaml --set proxy={other}` does. "
-_ELSEWHERE = "On nine other arms and two targets, rungs 0 and 1 put 70 of 72 pairs in the same order (docs/evidence.md)."
+_ELSEWHERE = "On nine other arms, two targets, rungs 0 and 1 put 70 of 72 pairs in the same order (docs/evidence.md)."
 
 
 def on_other_rungs(
