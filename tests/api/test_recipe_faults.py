@@ -223,6 +223,6 @@ def test_any_text_as_a_recipe_file_gives_a_sentence(tmp_path_factory: pytest.Tem
 
 def test_benchmark_files_of_one_name_are_refused() -> None:
     """Only the last would be asked."""
-    with pytest.raises(InvalidParameterError, match="`tasks` .*files of which folder and name differ"):
+    with pytest.raises(InvalidParameterError, match="`tasks` .*files of different names, not two 'arc/test'"):
         _tasks(["a/arc/test.jsonl", "b/arc/test.jsonl"], None)
     assert [*_tasks({"one": "a/arc/test.jsonl", "two": "b/arc/test.jsonl"}, None)] == ["one", "two"]

@@ -86,19 +86,26 @@ AT_WORK = [
 ]
 
 
+STOPS = {1, 2, 3, 5, 8, 13, 21}  # steps after which a run is stopped
+
+
 @pytest.mark.parametrize("rule", AT_WORK, ids=lambda rule: rule.name)
-def test_a_run_that_is_stopped_goes_on_to_the_same_bytes(rule: Rule, tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_goes_on_to_the_same_bytes(
+    rule: Rule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("torch")
+    from assay.proxy import train as module
+
     _, unruled = plain_run()
     whole, weights = train_tiny(phases_of(rule), rule)
+    monkeypatch.setattr(module._Training, "_limit_met", lambda self, seconds: "time" if self.step in STOPS else "")
     stops = 0
-    while True:  # a limit of no seconds stops after every step; most are passed over, to save time
-        seconds = 0.0 if stops % 2 == 0 else 0.05
-        found, same = train_tiny(phases_of(rule), rule, tmp_path, seconds=seconds if stops < 12 else None)
+    while True:
+        found, same = train_tiny(phases_of(rule), rule, tmp_path)
         if found.stopped == "done":
             break
         stops += 1
-    assert stops > 3
+    assert stops == sum(step < whole.num_steps for step in STOPS) > 3
     assert found.losses.tobytes() == whole.losses.tobytes()
     assert same == weights
     assert weights != unruled

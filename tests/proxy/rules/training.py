@@ -26,7 +26,7 @@ def sequences(num_documents: int = 60) -> Sequences:
     return pack(*documents(num_documents), length=LENGTH, end_id=VOCAB, seed=0)
 
 
-def train_tiny(phases: list[Phase], rule: Rule | None, folder: Path | None = None, seconds: float | None = None):
+def train_tiny(phases: list[Phase], rule: Rule | None, folder: Path | None = None):
     """The outcome of a run, and the bytes of all weights."""
     import torch
 
@@ -35,6 +35,6 @@ def train_tiny(phases: list[Phase], rule: Rule | None, folder: Path | None = Non
 
     torch.set_num_threads(1)
     model = GPT(GPTConfig(vocab_size=VOCAB + 1, width=16, depth=1, heads=2, hidden=32, context=LENGTH), seed=1)
-    limits = Limits(seconds=seconds, checkpoint_seconds=1e9)
+    limits = Limits(checkpoint_seconds=1e9)
     outcome = train(model, phases, SETTINGS, seed=3, folder=folder, rule=rule, limits=limits)
     return outcome, b"".join(w.detach().numpy().tobytes() for w in model.parameters())
