@@ -3,6 +3,7 @@
 import copy
 import datetime
 from dataclasses import fields, is_dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from assay.api.recipe import Recipe, _tasks
 from assay.api.recipe_parts import Benchmarks, Calibration, OverlapGuard, Target, Write
 from assay.errors import InvalidParameterError
-from assay.proxy import PROXIES
+from assay.proxy import GPT, PROXIES
 from assay.refiners import REFINERS
 from assay.scorers import SCORERS
 from assay.selection.policies import POLICIES
@@ -56,7 +57,8 @@ def places() -> dict[str, tuple[list[str], Any]]:
         for name, method in table.items():
             add(method, "arms", "mine", kind, name)
     for name, method in PROXIES.items():
-        add(method, "proxy", name)
+        if name != GPT.name or find_spec("torch") is not None:
+            add(method, "proxy", name)
     for name, method in REFINERS.items():
         add(method, "pool", "refine", name)
     return found
