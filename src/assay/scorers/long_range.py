@@ -19,7 +19,7 @@ are hardly longer than `short` tokens; those that are not longer have no score.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,25 +27,23 @@ import pyarrow as pa
 from assay.errors import check, check_integer
 from assay.kernels.arrow import masked, utf8
 from assay.models.lm import LM, windows
-from assay.scorers.base import Column, Scorer, State
+from assay.scorers.base import Column, State
 from assay.scorers.ngrams import (
     DIGITS,
-    Halves,
+    ByModel,
     check_model,
     check_ngrams,
     judged,
     judged_by,
     mean,
     model_of,
-    sketch_pool,
 )
-from assay.scorers.sampling import merge_samples
 
 _CACHE = 0.1  # share of the document's own words in the default model
 
 
 @dataclass(frozen=True, kw_only=True)
-class LongRange(Scorer):
+class LongRange(ByModel):
     """What a long context tells of a document's later tokens that a short one does not.
 
     model: as `Perplexity.model`; None = n-grams of the pool with the words of the document itself.
@@ -55,9 +53,6 @@ class LongRange(Scorer):
 
     name: ClassVar[str] = "long_range"
     version: ClassVar[int] = 1
-    pool_columns: ClassVar[tuple[str, ...]] = ("id", "text")
-    score_columns: ClassVar[tuple[str, ...]] = ("id", "text")
-    files: ClassVar[tuple[str, ...]] = ("model",)
 
     model: str | None = None
     short: int = 128
@@ -70,11 +65,6 @@ class LongRange(Scorer):
         check_integer("short", self.short, 2, 1 << 20)
         check_ngrams(self.sample, self.order, self.vocab_size)
 
-    @property
-    def reads_pool(self) -> bool:  # type: ignore[override]
-        """Only where n-grams take the place of a model."""
-        return self.model is None
-
     def columns(self, targets: tuple[str, ...]) -> list[Column]:
         """`long_range.gain` (the score), `long_range.loss` and `long_range.tokens`."""
         return [
@@ -82,26 +72,6 @@ class LongRange(Scorer):
             Column("long_range.loss", pa.float64(), None, "loss of the same tokens with the long context, nats"),
             Column("long_range.tokens", pa.int64(), None, "tokens that are compared: those after the first `short`"),
         ]
-
-    def sketch_pool(self, batch: pa.RecordBatch, prepared: State) -> State:
-        """What may be in the sample."""
-        return sketch_pool(batch, prepared, self.sample)
-
-    def merge(self, a: State, b: State) -> State:
-        """The documents of both."""
-        return merge_samples(a, b) if a else {}
-
-    def finish(self, prepared: State, pool: State) -> State:
-        """The two models; nothing where there is one from a folder.
-
-        Raises:
-            InvalidParameterError: too few documents with text.
-        """
-        return Halves.fit(pool, self.sample, self.order, self.vocab_size).state() if self.model is None else {}
-
-    def fit_summary(self, state: State) -> dict[str, Any]:
-        """`vocab_size` and `ngrams` of the models that were fitted."""
-        return Halves.of_state("LongRange", state).figures() if self.model is None else {}
 
     def score(self, batch: pa.RecordBatch, state: State) -> list[pa.Array]:
         """Gains per row, to four digits; null where no token comes after the first `short`.

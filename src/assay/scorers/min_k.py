@@ -18,7 +18,7 @@ Cost: that of `perplexity`. When not to use: as evidence that a single document 
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,13 +26,12 @@ import pyarrow as pa
 from assay.errors import check_number
 from assay.kernels.arrow import masked, utf8
 from assay.models.membership import lowest_mean, zlib_bytes
-from assay.scorers.base import Column, Scorer, State
-from assay.scorers.ngrams import DIGITS, Halves, check_model, check_ngrams, judged, sketch_pool
-from assay.scorers.sampling import merge_samples
+from assay.scorers.base import Column, State
+from assay.scorers.ngrams import DIGITS, ByModel, check_model, check_ngrams, judged
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinK(Scorer):
+class MinK(ByModel):
     """Mean log probability of a document's least likely tokens.
 
     model: the model that may have read the documents, as `Perplexity.model`; None = n-grams of the pool.
@@ -42,9 +41,6 @@ class MinK(Scorer):
 
     name: ClassVar[str] = "min_k"
     version: ClassVar[int] = 1
-    pool_columns: ClassVar[tuple[str, ...]] = ("id", "text")
-    score_columns: ClassVar[tuple[str, ...]] = ("id", "text")
-    files: ClassVar[tuple[str, ...]] = ("model",)
 
     model: str | None = None
     k: float = 0.2
@@ -57,11 +53,6 @@ class MinK(Scorer):
         check_number("k", self.k, "a share above 0, at most 1", lambda k: 0 < k <= 1)
         check_ngrams(self.sample, self.order, self.vocab_size)
 
-    @property
-    def reads_pool(self) -> bool:  # type: ignore[override]
-        """Only where n-grams take the place of a model."""
-        return self.model is None
-
     def columns(self, targets: tuple[str, ...]) -> list[Column]:
         """`min_k.log_probability` (the score), and two baselines: `min_k.loss`, `min_k.zlib_ratio`."""
         meaning = "mean log probability of the least likely tokens, nats; high where the model has read the document"
@@ -70,26 +61,6 @@ class MinK(Scorer):
             Column("min_k.loss", pa.float64(), None, "mean loss of all tokens, nats"),
             Column("min_k.zlib_ratio", pa.float64(), None, "loss of all tokens, in bits, over bits of zlib"),
         ]
-
-    def sketch_pool(self, batch: pa.RecordBatch, prepared: State) -> State:
-        """What may be in the sample."""
-        return sketch_pool(batch, prepared, self.sample)
-
-    def merge(self, a: State, b: State) -> State:
-        """The documents of both."""
-        return merge_samples(a, b) if a else {}
-
-    def finish(self, prepared: State, pool: State) -> State:
-        """The two models; nothing where there is one from a folder.
-
-        Raises:
-            InvalidParameterError: too few documents with text.
-        """
-        return Halves.fit(pool, self.sample, self.order, self.vocab_size).state() if self.model is None else {}
-
-    def fit_summary(self, state: State) -> dict[str, Any]:
-        """`vocab_size` and `ngrams` of the models that were fitted."""
-        return Halves.of_state("MinK", state).figures() if self.model is None else {}
 
     def score(self, batch: pa.RecordBatch, state: State) -> list[pa.Array]:
         """Figures per row, to four digits.

@@ -9,7 +9,7 @@ State: the two models, about 20 bytes a distinct n-gram: 38 MB for 5,000 documen
 """
 
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +19,8 @@ from assay.kernels.arrow import utf8
 from assay.kernels.hashing import hash_strings, mix64_array
 from assay.models.lm import LM, NGramLM, check_ngram, document_sums
 from assay.models.tokenizer import BPE
-from assay.scorers.base import State
-from assay.scorers.sampling import sampled, shortened, sketch_sample
+from assay.scorers.base import Scorer, State
+from assay.scorers.sampling import merge_samples, sampled, shortened, sketch_sample
 
 DIGITS = 4  # that scores are rounded to: rounding of a model's matrix products begins at the sixth
 MAX_BYTES = 8000  # of each text that a model reads
@@ -100,6 +100,44 @@ def learn_tokenizer(texts: pa.Array, vocab_size: int) -> BPE:
     text = utf8(texts)
     bounds = text.offsets[: np.searchsorted(text.offsets, text.offsets[0] + _TOKENIZER_BYTES) + 1].tolist()
     return BPE.train((text.data[a:b].tobytes().decode(errors="ignore") for a, b in pairwise(bounds)), vocab_size)
+
+
+class ByModel(Scorer):
+    """A scorer with the parameters `model`, `sample`, `order` and `vocab_size`: a folder's model, else `Halves`."""
+
+    pool_columns: ClassVar[tuple[str, ...]] = ("id", "text")
+    score_columns: ClassVar[tuple[str, ...]] = ("id", "text")
+    files: ClassVar[tuple[str, ...]] = ("model",)
+
+    model: str | None
+    sample: int
+    order: int
+    vocab_size: int
+
+    @property
+    def reads_pool(self) -> bool:  # type: ignore[override]
+        """Only where n-grams take the place of a model."""
+        return self.model is None
+
+    def sketch_pool(self, batch: pa.RecordBatch, prepared: State) -> State:
+        """What may be in the sample."""
+        return sketch_pool(batch, prepared, self.sample)
+
+    def merge(self, a: State, b: State) -> State:
+        """The documents of both."""
+        return merge_samples(a, b) if a else {}
+
+    def finish(self, prepared: State, pool: State) -> State:
+        """The two models; nothing where there is one from a folder.
+
+        Raises:
+            InvalidParameterError: too few documents with text.
+        """
+        return Halves.fit(pool, self.sample, self.order, self.vocab_size).state() if self.model is None else {}
+
+    def fit_summary(self, state: State) -> dict[str, Any]:
+        """`vocab_size` and `ngrams` of the models that were fitted."""
+        return Halves.of_state(type(self).__name__, state).figures() if self.model is None else {}
 
 
 class Halves(NamedTuple):

@@ -23,15 +23,14 @@ import pyarrow as pa
 
 from assay.kernels.arrow import masked, utf8
 from assay.scorers.base import Column, Scorer, State
-from assay.scorers.ngrams import DIGITS, Halves, check_model, check_ngrams, judged, sketch_pool
-from assay.scorers.sampling import merge_samples
+from assay.scorers.ngrams import DIGITS, ByModel, check_model, check_ngrams, judged
 
 _BINS = 3201
 _SHARES = (0.1, 1 / 3, 0.5, 2 / 3, 0.9)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Perplexity(Scorer):
+class Perplexity(ByModel):
     """Loss of each document under a language model.
 
     model: a folder with a checkpoint of ours, or a causal language model of transformers; None = n-grams of the pool.
@@ -40,9 +39,6 @@ class Perplexity(Scorer):
 
     name: ClassVar[str] = "perplexity"
     version: ClassVar[int] = 1
-    pool_columns: ClassVar[tuple[str, ...]] = ("id", "text")
-    score_columns: ClassVar[tuple[str, ...]] = ("id", "text")
-    files: ClassVar[tuple[str, ...]] = ("model",)
 
     model: str | None = None
     sample: int = 5000
@@ -53,11 +49,6 @@ class Perplexity(Scorer):
         check_model("model", self.model)
         check_ngrams(self.sample, self.order, self.vocab_size)
 
-    @property
-    def reads_pool(self) -> bool:  # type: ignore[override]
-        """Only where n-grams take the place of a model."""
-        return self.model is None
-
     def columns(self, targets: tuple[str, ...]) -> list[Column]:
         """`perplexity.bits_per_byte`, `perplexity.loss`, `perplexity.tokens`."""
         return [
@@ -66,25 +57,9 @@ class Perplexity(Scorer):
             Column("perplexity.tokens", pa.int64(), None, "tokens of the model"),
         ]
 
-    def sketch_pool(self, batch: pa.RecordBatch, prepared: State) -> State:
-        """What may be in the sample."""
-        return sketch_pool(batch, prepared, self.sample)
-
     def merge(self, a: State, b: State) -> State:
         """The documents of both; counts are added."""
-        return super().merge(a, b) if "counts" in a else merge_samples(a, b)
-
-    def finish(self, prepared: State, pool: State) -> State:
-        """The two models; nothing where there is one from a folder.
-
-        Raises:
-            InvalidParameterError: too few documents with text.
-        """
-        return Halves.fit(pool, self.sample, self.order, self.vocab_size).state() if self.model is None else {}
-
-    def fit_summary(self, state: State) -> dict[str, Any]:
-        """`vocab_size` and `ngrams` of the models that were fitted."""
-        return Halves.of_state("Perplexity", state).figures() if self.model is None else {}
+        return Scorer.merge(self, a, b) if "counts" in a else super().merge(a, b)
 
     def score(self, batch: pa.RecordBatch, state: State) -> list[pa.Array]:
         """Losses per row, to four digits.
