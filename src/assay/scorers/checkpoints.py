@@ -17,18 +17,17 @@ import numpy as np
 import pyarrow as pa
 
 from assay.errors import InvalidParameterError, NotFittedError, check, check_text
-from assay.kernels.arrow import utf8
-from assay.kernels.hashing import hash_strings, mix64_array
 from assay.models.lm import NGramLM
 from assay.models.ngram import Queries, train
 from assay.models.tokenizer import BPE
 from assay.scorers.base import State
-from assay.scorers.ngrams import judged_by, learn_tokenizer, mean, model_of
+from assay.scorers.ngrams import half_of, judged_by, learn_tokenizer, mean, model_of
 from assay.scorers.sampling import sampled
 
 RUNGS = (4, 3, 2, 1, 0)  # a model reads 2^-k of its half
 MIN_CHECKPOINTS = 2
 _PREFIX = "ladder."
+_SALT = 0xD1B54A32D192ED03
 
 
 def checked_models(models: Any, at_least: int = MIN_CHECKPOINTS) -> str | tuple[str, ...] | None:
@@ -102,7 +101,7 @@ class Ladder(NamedTuple):
             InvalidParameterError: no documents with text, or too few for two halves.
         """
         rows = sampled(pool, sample)
-        bpe, half = learn_tokenizer(rows.column("text"), vocab_size), _half(rows.column("id"))
+        bpe, half = learn_tokenizer(rows.column("text"), vocab_size), half_of(rows.column("id"), _SALT)
         encoded = [bpe.encode(rows.column("text").filter(pa.array(half == k))) for k in (0, 1)]
         if not all(len(ids) for ids, _ in encoded):
             raise InvalidParameterError(
@@ -116,7 +115,7 @@ class Ladder(NamedTuple):
         """Mean loss of each document's tokens at each rung [documents, rungs], nats; NaN for one without tokens."""
         ids, starts = self.bpe.encode(batch.column("text"))
         found = np.full((len(batch), len(self.models[0])), np.nan)
-        half, lengths = _half(batch.column("id")), np.diff(starts)
+        half, lengths = half_of(batch.column("id"), _SALT), np.diff(starts)
         for k in (0, 1):
             own = half != k
             own_ids, own_starts = ids[np.repeat(own, lengths)], np.cumsum([0, *lengths[own]])
@@ -182,10 +181,3 @@ def _trained(bpe: BPE, order: int, ids: np.ndarray, starts: np.ndarray, rung: in
     cut = np.concatenate((starts[starts < size], [size]))
     has_end = np.isin(cut[1:], starts)
     return NGramLM(bpe, train(ids[:size], cut, vocab_size=bpe.vocab_size, order=order, has_end=has_end))
-
-
-def _half(ids: pa.Array) -> np.ndarray:
-    """0 or 1 [documents], from the hash of the id and of nothing else that is drawn by it."""
-    text = utf8(ids)
-    keys = mix64_array(hash_strings(text.data, text.offsets) ^ np.uint64(0xD1B54A32D192ED03))
-    return (keys & np.uint64(1)).astype(np.int64)

@@ -153,7 +153,7 @@ class Halves(NamedTuple):
             InvalidParameterError: no documents with text, or too few for two halves.
         """
         rows = sampled(pool, sample)
-        bpe, half = learn_tokenizer(rows.column("text"), vocab_size), _half(rows.column("id"))
+        bpe, half = learn_tokenizer(rows.column("text"), vocab_size), half_of(rows.column("id"))
         texts = [rows.column("text").filter(pa.array(half == k)) for k in (0, 1)]
         if not all(len(bpe.encode(text)[0]) for text in texts):
             raise InvalidParameterError(
@@ -187,7 +187,7 @@ class Halves(NamedTuple):
         """Each document under the model that has not read it."""
         ids, starts = self.lms[0].encode(batch.column("text"))
         found = np.empty(len(ids), np.float32)
-        half = _half(batch.column("id"))
+        half = half_of(batch.column("id"))
         lengths = np.diff(starts)
         for k in (0, 1):
             own = half != k
@@ -201,8 +201,8 @@ class Halves(NamedTuple):
         return {"vocab_size": self.lms[0].vocab_size, "ngrams": sizes}
 
 
-def _half(ids: pa.Array) -> np.ndarray:
-    """0 or 1 [documents], from the hash of the id and of nothing else that is drawn by it."""
+def half_of(ids: pa.Array, salt: int = 0x9E3779B97F4A7C15) -> np.ndarray:
+    """0 or 1 [documents], from the hash of the id and of nothing else that is drawn by it; `salt` tells draws apart."""
     text = utf8(ids)
-    keys = mix64_array(hash_strings(text.data, text.offsets) ^ np.uint64(0x9E3779B97F4A7C15))
+    keys = mix64_array(hash_strings(text.data, text.offsets) ^ np.uint64(salt))
     return (keys & np.uint64(1)).astype(np.int64)
