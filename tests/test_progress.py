@@ -273,3 +273,33 @@ def test_notes_of_what_is_tried_in_vain_are_forgotten(board: io.StringIO) -> Non
     with progress.held_notes():
         progress.note("now")
     assert board.getvalue().split() == ["now"]
+
+
+INTERRUPTED = """
+import asyncio
+from assay.options import reported
+
+async def batches():
+    try:
+        yield 1
+    finally:
+        await asyncio.sleep(0)
+
+@reported
+def command():
+    held = batches()
+    try:
+        held.__anext__().send(None)
+    except StopIteration:
+        pass
+    raise KeyboardInterrupt
+
+command()
+"""
+
+
+def test_interrupted_work_that_the_engine_drops_says_nothing_of_itself() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True)
+    assert "Interrupted. What is finished is kept" in done.stderr
+    assert "asynchronous generator" not in done.stderr
+    assert "RuntimeError" not in done.stderr

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -125,6 +126,7 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
         try:
             return command(*args, **options)
         except KeyboardInterrupt:
+            sys.unraisablehook = lambda _: None  # what the engine says of work that it drops half done helps nobody
             progress.fail("Interrupted. What is finished is kept; run the same command again to go on.", label="\n")
             raise typer.Exit(130) from None
         except AssayError as error:

@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -281,7 +282,7 @@ def save(model: GPT, folder: Path, tokenizer_json: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: weights.detach().float().cpu().contiguous() for name, weights in _exported(model).items()}
     with atomic_path(folder / "model.safetensors") as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        temporary.write_bytes(to_bytes(tensors, metadata={"format": "pt"}))
     end_id = model.config.end_id
     texts = {
         "tokenizer.json": _with_end(tokenizer_json, end_id),

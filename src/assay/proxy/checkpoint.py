@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from assay.artifacts.manifest import remove_abandoned
 from assay.artifacts.storage import atomic_path
@@ -41,7 +41,8 @@ def write(folder: Path, run: str, checkpoint: Checkpoint) -> None:
     }
     figures = json.dumps({"run": run, **checkpoint.figures}, sort_keys=True)
     with atomic_path(folder / FILE) as temporary:
-        save_file(flat, temporary, metadata={"format": "pt", "figures": figures})
+        # `save_file` would write to a name of its own beside it, which a killed run leaves behind.
+        temporary.write_bytes(save(flat, metadata={"format": "pt", "figures": figures}))
 
 
 def read(folder: Path, run: str) -> Checkpoint | None:
