@@ -68,7 +68,7 @@ def test_no_file_reads_what_could_run_code(path: Path) -> None:
 
 
 def test_the_yaml_loader_is_a_safe_one() -> None:
-    from assay.api.yamlfile import _Loader
+    from assay.artifacts.yamlfile import _Loader
 
     assert issubclass(_Loader, yaml.SafeLoader)
 

@@ -15,6 +15,7 @@ from assay.api.reading import benchmarks, read, write
 from assay.api.recipe import Arm, Recipe
 from assay.api.recipe_parts import Calibration
 from assay.api.refining import refine
+from assay.api.scheduling import schedule, write_phases
 from assay.api.scoring import score
 from assay.api.selecting import select
 from assay.api.soft_labels import soft_labels
@@ -27,6 +28,8 @@ from assay.artifacts.kinds import Corpus, Embeddings, Scores, Selection, SoftLab
 from assay.artifacts.model import Model
 from assay.artifacts.verification import Verification
 from assay.errors import AssayError
+from assay.mixtures.mixture import Mixture
+from assay.mixtures.schedule import Phase, Schedule
 from assay.models.embedding import Embedding
 from assay.models.gradients import Gradients
 from assay.models.membership import Membership
@@ -118,10 +121,12 @@ __all__ = [
     "Membership",
     "MinHash",
     "MinK",
+    "Mixture",
     "Model",
     "NGram",
     "Overlap",
     "Perplexity",
+    "Phase",
     "PreSelect",
     "QuRating",
     "Quad",
@@ -130,6 +135,7 @@ __all__ = [
     "Recipe",
     "Repeats",
     "Sample",
+    "Schedule",
     "Scores",
     "Selection",
     "SemDeDup",
@@ -159,6 +165,7 @@ __all__ = [
     "membership",
     "read",
     "refine",
+    "schedule",
     "score",
     "select",
     "soft_labels",
@@ -167,4 +174,5 @@ __all__ = [
     "verify_seeds",
     "weigh",
     "write",
+    "write_phases",
 ]

@@ -39,7 +39,7 @@ def run(judged: list[Judged], budgets: dict[str, float], max_repeats: int = 1) -
     cuts = find_cuts(
         budgets,
         eligible,
-        max_repeats,
+        dict.fromkeys(budgets, max_repeats),
         0,
         lambda prefixes: [histogram(part, prefixes) for part in judged],
         lambda prefixes: [gather(part, prefixes) for part in judged],
@@ -140,7 +140,7 @@ def test_all_of_a_large_pool_can_be_asked_for_in_groups(total: float) -> None:
     available = dict(zip("abcdefg", costs / costs.sum() * total, strict=True))
     for scale in (0.1, 1 / 3, 1.0):
         budgets = Quota().group_budgets(sum(available.values()) / scale * scale, available)
-        cuts = find_cuts(budgets, available, 1, 0, lambda _: [], lambda _: [])
+        cuts = find_cuts(budgets, available, dict.fromkeys(budgets, 1), 0, lambda _: [], lambda _: [])
         assert {cut.copies for cut in cuts.values()} == {1}
 
 

@@ -9,10 +9,10 @@ import yaml
 
 from assay.api.building import build, check_keys, mapping, named
 from assay.api.recipe_parts import BEST, Benchmarks, Calibration, OverlapGuard, Source, Target, TaskFile, Write
-from assay.api.yamlfile import parse, problem, read_yaml
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import location
+from assay.artifacts.yamlfile import parse, problem, read_yaml
 from assay.errors import (
     InvalidParameterError,
     check,
@@ -22,6 +22,7 @@ from assay.errors import (
     check_text,
     did_you_mean,
 )
+from assay.mixtures.mixture import Mixture
 from assay.proxy import GPT, PROXIES, NGram, Proxy
 from assay.proxy.rules import RULES, Rule, Rules
 from assay.proxy.rules.phases import MATCHES, score_column
@@ -29,7 +30,7 @@ from assay.refiners import REFINERS
 from assay.scorers import EMBEDDING, PREFIXES, SCORERS, Heuristics, Method
 from assay.selection.budget import Budget
 from assay.selection.expressions import Expression
-from assay.selection.policies import POLICIES, Policy, Uniform
+from assay.selection.policies import POLICIES, Policy, Quota, Uniform
 from assay.selection.presets import changed
 
 RANDOM = "random"
@@ -206,7 +207,7 @@ def _arm(content: Any, where: str, folder: Path | None, given: Mapping[str, Meth
     scorer, by = _score(values.get("score"), f"{where}.score", given)
     if scorer is not None and given.get(scorer.name) is not scorer:  # whose paths are rooted already
         scorer = rooted_scorer(scorer, f"{where}.score", folder)
-    policy = _policy(values.get("select", "uniform" if by is None else "top"), f"{where}.select")
+    policy = _policy(values.get("select", "uniform" if by is None else "top"), f"{where}.select", folder)
     check_integer(f"{where}.max_repeats", values.get("max_repeats", 1), 1)
     if values.get("where") is not None:
         check_text(f"{where}.where", values["where"])
@@ -347,12 +348,21 @@ def _first_column(scorer: Method) -> str:
     return scorer.columns(("target",))[0].name
 
 
-def _policy(content: Any, where: str) -> Policy:
+def _policy(content: Any, where: str, folder: Path | None) -> Policy:
+    """A policy from "name" or {name: {parameters}}; a quota may have `mixture`, a file, for what its sources get."""
     if isinstance(content, Mapping) and len(content) == 1:
         name, parameters = next(iter(content.items()))
         if isinstance(parameters, Mapping) and "within" in parameters:
-            within = _policy(parameters["within"], f"{where}.{name}.within")
-            content = {name: {**parameters, "within": within}}
+            within = _policy(parameters["within"], f"{where}.{name}.within", folder)
+            parameters = {**parameters, "within": within}
+            content = {name: parameters}
+        if name == Quota.name and isinstance(parameters, Mapping) and "mixture" in parameters:
+            check_keys(f"{where}.{name}", parameters, {"mixture", "within"})
+            check_text(f"{where}.{name}.mixture", parameters["mixture"])
+            try:
+                return Quota.of(Mixture.load(_path(parameters["mixture"], folder)), parameters.get("within"))
+            except InvalidParameterError as error:
+                raise InvalidParameterError(f"{where}.{name}: {error}") from None
     return named(where, content, POLICIES)
 
 

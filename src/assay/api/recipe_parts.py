@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from assay.api.building import build, mapping
-from assay.api.yamlfile import read_yaml
 from assay.artifacts.kinds import Corpus
+from assay.artifacts.yamlfile import read_yaml
 from assay.corpus.write import FORMATS
 from assay.errors import check, check_choice, check_integer, check_number, check_text
 from assay.proxy.tasks import FORMS

@@ -22,9 +22,12 @@ from assay.errors import InvalidParameterError, check, check_choice, check_integ
 from assay.kernels.arrow import utf8
 from assay.kernels.grouping import partition_of
 from assay.kernels.hashing import hash_strings, mix64_array
+from assay.mixtures.mixture import Mixture
+from assay.progress import note
 from assay.scorers import Length
 from assay.selection.budget import Budget
 from assay.selection.choose import (
+    EARLIER,
     FAILED,
     REASONS,
     Cut,
@@ -41,14 +44,16 @@ from assay.selection.choose import (
     totals,
 )
 from assay.selection.expressions import Expression
-from assay.selection.policies import POLICIES, Policy
+from assay.selection.policies import POLICIES, Policy, Quota, Unique
 
-VERSION = 5
+VERSION = 6
 GUARD = "guard."  # before the columns of guards, which have seen held-out text: no score or `where` may read them
 _KEEP_ROWS = 2_000_000
 _KEEP_HASHES = 16_000_000  # 8 bytes each
 _WORK = "work"
 _RIVAL_WORDS = 3  # cluster, key, tie
+_MAX_GROUPS = 10_000  # of which the manifest says what was taken of each
+_MOVED = 0.001  # of the budget; what is less is not worth a word
 _PARTITION_BYTES = 32 << 20
 
 
@@ -60,6 +65,8 @@ class Question:
     budget: what to take. max_repeats: how often one document may be taken.
     guards: the scores that only the rules' guards read, by names with `GUARD` before them.
     winners: to each part, which of its documents stand for their clusters, once that is known; see `first_of_each`.
+    after: selections of earlier phases of a schedule, under the same rules but for the shares of groups: documents are
+        read on where these stopped, and repeated only when their group has been read through.
     """
 
     corpus: Corpus
@@ -70,6 +77,7 @@ class Question:
     max_repeats: int
     guards: tuple[Scores, ...] = ()
     winners: Exchange | None = None
+    after: tuple[Selection, ...] = ()
 
     def rows(self, part: int) -> pa.Table:
         """The columns that the rules read, for one part."""
@@ -106,6 +114,11 @@ class Question:
         judged.reason[list(rows)] = REASONS.index(FAILED) + 1
         return judged
 
+    def taken(self, part: int) -> np.ndarray:
+        """How often earlier phases see each document of one part [documents], int32."""
+        size = self.corpus.manifest.parts[part]["rows"]
+        return sum((one.repeats(part) for one in self.after), np.zeros(size, np.int32))
+
     def costs(self, part: int) -> np.ndarray:
         """What each document of one part takes of the budget [documents]."""
         if self.budget.unit == "documents":
@@ -119,7 +132,7 @@ class Question:
 
 def select(
     corpus: Corpus,
-    policy: Policy | str = "uniform",
+    policy: Policy | Mixture | str = "uniform",
     *,
     budget: str | Budget,
     scores: Scores | Sequence[Scores] = (),
@@ -133,7 +146,8 @@ def select(
     """Chooses documents until the budget is met, within one document.
 
     Args:
-        policy: in which order documents are taken: a policy with its parameters, or the name of one ("top").
+        policy: in which order documents are taken: a policy with its parameters, the name of one ("top"), or a mixture,
+            which stands for `Quota.of(mixture)`: each source as it says, at random inside.
         budget: "2M tokens", "500k documents", "1.5 GB" or "10%" (of all tokens of the pool).
         scores: scores of this corpus, for `by` and `where`.
         by: the score to go by, as an expression ("dsir.per_ngram - 0.01 * length.words", "-quality"); default the first
@@ -147,6 +161,43 @@ def select(
         InvalidParameterError: unknown columns, or scores or tokens of another corpus.
         BudgetError: the budget is larger than what may be chosen from.
     """
+    if isinstance(policy, str):
+        check_choice("policy", policy, POLICIES)
+        policy = POLICIES[policy]()
+    policy = Quota.of(policy) if isinstance(policy, Mixture) else policy
+    question = ask(
+        corpus,
+        policy,
+        budget=Budget.parse(budget),
+        scores=scores,
+        by=by,
+        where=where,
+        max_repeats=max_repeats,
+        seed=seed,
+        tokens=tokens,
+        workspace=workspace,
+    )
+    return choose(question, policy.name, Workspace(workspace))
+
+
+def ask(
+    corpus: Corpus,
+    policy: Policy,
+    *,
+    budget: Budget,
+    scores: Scores | Sequence[Scores],
+    by: str | None,
+    where: str | None,
+    max_repeats: int,
+    seed: int,
+    tokens: Tokens | None,
+    workspace: Workspace | str | Location | None,
+) -> Question:
+    """The question that the arguments of `select` put.
+
+    Raises:
+        InvalidParameterError: as `select`.
+    """
     check_corpus(corpus)
     check_integer("max_repeats", max_repeats, 1)
     check_integer("seed", seed, 0)
@@ -154,9 +205,6 @@ def select(
     check(all(isinstance(s, Scores) for s in given), "scores", scores, "scores, as assay.score(...) makes")
     for made in (*given, *((tokens,) if tokens is not None else ())):
         made.require_made_from(corpus)
-    if isinstance(policy, str):
-        check_choice("policy", policy, POLICIES)
-        policy = POLICIES[policy]()
     check(isinstance(policy, Policy), "policy", policy, "a policy such as Top(), or the name of one")
     if by is None and policy.needs_score:
         if not given:
@@ -171,12 +219,10 @@ def select(
         where=None if where is None else Expression(where),
         seed=seed,
     )
-    wanted = Budget.parse(budget)
-    needs_length = wanted.unit == "bytes" or (wanted.unit in ("tokens", "share") and tokens is None)
+    needs_length = budget.unit == "bytes" or (budget.unit in ("tokens", "share") and tokens is None)
     if needs_length and not any("length.bytes" in s.column_names for s in given):
         given = (*given, score(corpus, Length(), workspace=workspace))
-    question = Question(corpus=corpus, scores=given, tokens=tokens, rules=rules, budget=wanted, max_repeats=max_repeats)
-    return choose(question, policy.name, Workspace(workspace))
+    return Question(corpus=corpus, scores=given, tokens=tokens, rules=rules, budget=budget, max_repeats=max_repeats)
 
 
 def choose(question: Question, name: str, workspace: Workspace) -> Selection:
@@ -230,17 +276,23 @@ def _make(question: Question, draft: Draft) -> Any:
         question = replace(question, winners=_winners(question, draft.scratch / _WORK))
     judged: list[Judged | None] = []
     eligible: Counter[str] = Counter()
+    taken: Counter[str] = Counter()
     bins: dict[Any, tuple[float, int]] = {}
     pool_cost = 0.0
-    for total, found, one in each("judge", partial(_first_look, question, keep)):
+    for total, found, before, one in each("judge", partial(_first_look, question, keep)):
         judged.append(one)
         eligible.update(total["groups"])
+        taken.update(before)
         pool_cost += total["all"]
         for bin, (cost, count) in found.items():
             known = bins.get(bin, (0.0, 0))
             bins[bin] = (known[0] + cost, known[1] + count)
     wanted = question.budget.amount * (pool_cost if question.budget.unit == "share" else 1)
-    budgets = question.rules.policy.group_budgets(wanted, _times(eligible, question.max_repeats))
+    policy = question.rules.policy
+    epochs = policy.epochs(eligible, question.max_repeats)
+    room = {group: max(0.0, cost * epochs[group] - taken[group]) for group, cost in eligible.items() if cost > 0}
+    budgets = policy.group_budgets(wanted, room)
+    _say_what_moved(policy, draft.name, wanted, budgets)
 
     def passes(function: Any, prefixes: Mapping[str, tuple[int, ...]]) -> Iterator[Any]:
         if function is histogram and not any(prefixes.values()):
@@ -251,10 +303,11 @@ def _make(question: Question, draft: Draft) -> Any:
     cuts = find_cuts(
         {group: budget for group, budget in budgets.items() if budget > 0},
         eligible,
-        question.max_repeats,
+        dict.fromkeys(budgets, question.max_repeats) | epochs,
         question.rules.seed,
         partial(passes, histogram),
         partial(passes, gather),
+        taken,
     )
     entries, figures, schema = build_parts(
         draft, partial(_select_part, question, judged, cuts), sizes, f"select {draft.name}", unit="documents"
@@ -276,8 +329,50 @@ def _make(question: Question, draft: Draft) -> Any:
             "chosen": sum(f["chosen"] for f in figures),
             "eligible": sum(eligible.values()),
             "pool": pool_cost,
-        },
+        }
+        | ({} if policy.group_by is None else _groups(question, figures, eligible)),
     )
+
+
+def _groups(question: Question, figures: list[dict[str, Any]], eligible: Mapping[str, float]) -> dict[str, Any]:
+    """For the manifest, what was taken of each group; nothing where there are more than `_MAX_GROUPS`.
+
+    By group: `tokens` (or `bytes`, or documents `seen`), repeats included; `share` of all that was taken; `epochs`, how
+    many times over what may be taken of it; `documents`, different ones.
+    """
+    if len(eligible) > _MAX_GROUPS:
+        return {}
+    unit = {"share": "tokens", "documents": "seen"}.get(question.budget.unit, question.budget.unit)
+    chosen: Counter[str] = Counter()
+    documents: Counter[str] = Counter()
+    for part in figures:
+        chosen.update({group: cost for group, (cost, _) in part["groups"].items()})
+        documents.update({group: number for group, (_, number) in part["groups"].items()})
+    total = sum(chosen.values())
+    found = {
+        group: {
+            unit: chosen[group],
+            "share": chosen[group] / total if total else 0.0,
+            "epochs": chosen[group] / eligible[group] if eligible[group] else 0.0,
+            "documents": documents[group],
+        }
+        for group in sorted(eligible)
+    }
+    return {"groups": found}
+
+
+def _say_what_moved(policy: Policy, name: str, wanted: float, budgets: Mapping[str, float]) -> None:
+    """Tells where a limit of epochs keeps a group from what its share asks for."""
+    quota = policy.within if isinstance(policy, Unique) else policy
+    if not isinstance(quota, Quota) or quota.max_epochs is None or not isinstance(quota.shares, Mapping):
+        return
+    total = sum(quota.shares.values())
+    short = {group: wanted * share / total - budgets[group] for group, share in quota.shares.items()}
+    cut = [f"{group} {budgets[group] / wanted:.1%}" for group, cost in short.items() if cost > _MOVED * wanted]
+    if cut:
+        moved = sum(cost for cost in short.values() if cost > 0) / wanted
+        some = ", ".join(cut[:10]) + (f" and {len(cut) - 10} more" if len(cut) > 10 else "")
+        note(f"{name}: `max_epochs` moves {moved:.1%} of the budget to other groups; it leaves {some}")
 
 
 def _winners(question: Question, work: Path) -> Exchange:
@@ -310,14 +405,19 @@ def _send_winners(sent: Exchange, to: Exchange, partition: int) -> None:
         to.send(partition, [(together[stands], parts[stands])])
 
 
-def _times(costs: Mapping[str, float], factor: int) -> dict[str, float]:
-    return {group: cost * factor for group, cost in costs.items() if cost > 0}
-
-
-def _first_look(question: Question, keep: bool, part: int) -> tuple[dict[str, Any], dict[Any, Any], Judged | None]:
+def _first_look(
+    question: Question, keep: bool, part: int
+) -> tuple[dict[str, Any], dict[Any, Any], dict[str, float], Judged | None]:
     judged = question.judge(part)
     bins = histogram(judged, dict.fromkeys(judged.groups, ()))
-    return totals(judged), bins, judged if keep else None
+    taken = _by_group(judged, judged.cost * question.taken(part)) if question.after else {}
+    return totals(judged), bins, taken, judged if keep else None
+
+
+def _by_group(judged: Judged, values: np.ndarray) -> dict[str, float]:
+    """Sums of values [documents] by group."""
+    sums = np.bincount(judged.group, values, minlength=len(judged.groups))
+    return dict(zip(judged.groups, sums.tolist(), strict=True))
 
 
 def _pass(
@@ -331,15 +431,23 @@ def _select_part(
 ) -> tuple[pa.Table, dict[str, Any]]:
     one = judged[part] or question.judge(part)
     repeats, reason = apply(one, cuts)
+    if question.after:
+        before = question.taken(part)
+        repeats = np.maximum(repeats - before, 0)  # a group that has no budget in this phase has no cut either
+        reason[(before > 0) & (repeats == 0)] = REASONS.index(EARLIER) + 1
     names = pa.array(REASONS)
     indices = pa.array(reason.astype(np.int8) - 1, mask=reason == 0)
     table = pa.table({"repeats": repeats, "reason": pa.DictionaryArray.from_arrays(indices, names)})
     dropped = np.bincount(reason, minlength=len(REASONS) + 1)[1:]
-    return table, {
+    figures: dict[str, Any] = {
         "kept": int((repeats > 0).sum()),
         "dropped": dict(zip(REASONS, dropped.tolist(), strict=True)),
         "chosen": float((repeats * one.cost).sum()),
     }
+    if question.rules.policy.group_by is not None and len(one.groups) <= _MAX_GROUPS:
+        costs, documents = _by_group(one, repeats * one.cost), _by_group(one, repeats > 0)
+        figures["groups"] = {group: (cost, int(documents[group])) for group, cost in costs.items()}
+    return table, figures
 
 
 def check_columns(question: Question) -> None:
@@ -380,7 +488,7 @@ def _parameters(question: Question) -> dict[str, Any]:
         "pool_sample": rules.pool_sample,
         "seed": rules.seed,
         "stream": rules.stream,
-    }
+    } | ({"phase": len(question.after)} if question.after else {})
 
 
 def _inputs(question: Question) -> dict[str, str]:
@@ -395,4 +503,4 @@ def _inputs(question: Question) -> dict[str, str]:
         inputs |= {f"guard.{scores.name}": scores.fingerprint for scores in question.guards}
     if question.tokens is not None and question.budget.unit in ("tokens", "share"):
         inputs["tokens"] = question.tokens.fingerprint
-    return inputs
+    return inputs | {f"after.{number}": selection.fingerprint for number, selection in enumerate(question.after)}

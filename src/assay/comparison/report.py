@@ -26,6 +26,7 @@ DROP_REASONS = {
     "outside_threshold": "outside the threshold",
     "duplicate": "another of its cluster of duplicates stands for it",
     "over_budget": "below the cut: the budget was full",
+    "in_earlier_phase": "read in an earlier phase of the schedule",
 }
 
 

@@ -26,6 +26,7 @@ from assay.selection.policies import Policy
 
 KEPT = "kept"
 FAILED = "failed"  # a scorer raised on it; counted as set aside, not as dropped
+EARLIER = "in_earlier_phase"  # of a schedule, whose later phases read on where it stopped
 REASONS = (
     FAILED,
     "not_in_sample",
@@ -36,6 +37,7 @@ REASONS = (
     "outside_threshold",
     "duplicate",
     "over_budget",
+    EARLIER,
     *presets.REASONS,
 )
 _DIGIT_BITS = 16
@@ -214,30 +216,38 @@ def gather(judged: Judged, prefixes: Mapping[str, tuple[int, ...]]) -> dict[str,
 def find_cuts(
     budgets: Mapping[str, float],
     eligible: Mapping[str, float],
-    max_repeats: int,
+    max_epochs: Mapping[str, float],
     seed: int,
     run_histogram: Callable[[Mapping[str, tuple[int, ...]]], Iterable[dict[tuple[str, int], tuple[float, int]]]],
     run_gather: Callable[[Mapping[str, tuple[int, ...]]], Iterable[dict[str, np.ndarray]]],
+    taken: Mapping[str, float] | None = None,
 ) -> dict[str, Cut]:
     """Where each group's budget is used up, exact to the document.
 
     Args:
-        budgets: cost wanted of each group; eligible: cost that can be taken once.
+        budgets: cost wanted of each group, above 0; eligible: cost that can be taken once.
+        max_epochs: how many times over that may be, for each group.
         seed: decides which groups are the ones to overshoot.
         run_histogram, run_gather: apply `histogram` and `gather` to every part and give the results one by one.
+        taken: cost of what each group has given before, which ends with a document; the budgets come on top of it, and
+            the cuts are of both together.
 
     Raises:
-        BudgetError: a group has too little, even when every document is taken `max_repeats` times.
+        BudgetError: a group has too little, even when every document is taken `max_epochs` times.
     """
     copies: dict[str, int] = {}
     wanted: dict[str, float] = {}
+    spare: dict[str, float] = {}
     for group, budget in budgets.items():
-        have = eligible.get(group, 0.0)
-        if budget > have * max_repeats + min(budget * _ROUNDING, _LEAST_COST):
-            raise BudgetError(_too_little(group, budget, have, max_repeats))
-        copies[group] = int((budget + min(budget * _ROUNDING, _LEAST_COST)) // have) if have else 0
-        wanted[group] = budget - copies[group] * have
-    short = {g: cost for g, cost in wanted.items() if cost > min(budgets[g] * _ROUNDING, _LEAST_COST)}
+        have, before = eligible.get(group, 0.0), (taken or {}).get(group, 0.0)
+        together = budget + before
+        spare[group] = min(together * _ROUNDING, _LEAST_COST)
+        # What was taken before may end up to a document beyond what it was to be, and so beyond what may be taken.
+        if together > max(have * max_epochs[group], before) + spare[group]:
+            raise BudgetError(_too_little(group, budget, have, max_epochs[group], before))
+        copies[group] = int((together + spare[group]) // have) if have else 0
+        wanted[group] = together - copies[group] * have
+    short = {g: cost for g, cost in wanted.items() if cost > spare[g]}
     last = _round_jointly(_crossings(short, run_histogram, run_gather), seed)
     return {group: Cut(copies[group], *last.get(group, (_MAX, _MAX))) for group in budgets}
 
@@ -389,12 +399,14 @@ def _round_jointly(crossings: Mapping[str, Crossing], seed: int) -> dict[str, tu
     return last
 
 
-def _too_little(group: str, budget: float, have: float, max_repeats: int) -> str:
+def _too_little(group: str, budget: float, have: float, max_epochs: float, before: float) -> str:
     where = f" of group {group!r}" if group else ""
-    needed = int(np.ceil(budget / have)) if have else 0
-    more = f", or allow max_repeats: {needed}" if have else ""
+    earlier = f", beside the {before:,.0f} of earlier phases" if before else ""
+    epochs = f": that would be {(budget + before) / have:.2f} epochs" if have else ""
+    more = f", or allow max_repeats: {int(np.ceil((budget + before) / have))}" if have else ""
+    rest = ". With `max_epochs` the other groups take what one cannot give" if group else ""
     return (
-        f"The budget{where} is {budget:,.0f}, but the documents that may be taken{where} hold only {have:,.0f}"
-        f"{f' ({max_repeats} times over)' if max_repeats > 1 else ''}. "
-        f"Lower the budget, loosen `where` or the threshold{more}."
+        f"The budget{where} is {budget:,.0f}{earlier}, but the documents that may be taken{where} hold only {have:,.0f}"
+        f"{f' ({max_epochs:g} times over)' if max_epochs != 1 else ''}{epochs}. "
+        f"Lower the budget, loosen `where` or the threshold{more}{rest}."
     )

@@ -6,11 +6,12 @@ Each document gets a priority, highest first; NaN means that the policy never ta
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from assay.errors import BudgetError, InvalidParameterError, check, check_integer, check_number
+from assay.errors import BudgetError, InvalidParameterError, check, check_integer, check_number, did_you_mean
+from assay.kernels.filling import fill
 from assay.selection.noise import gumbels
 
 _ROUNDING = 1e-9
@@ -59,8 +60,12 @@ class Policy(ABC):
         """How often a document is taken when it is taken [documents], int32, given the size of its cluster."""
         return np.ones(len(cluster_sizes), np.int32)
 
+    def epochs(self, groups: Iterable[str], max_repeats: int) -> dict[str, float]:
+        """How many times over what each group holds may be taken, where one document may be `max_repeats` times."""
+        return dict.fromkeys(groups, max_repeats)
+
     def group_budgets(self, budget: float, available: Mapping[str, float]) -> dict[str, float]:
-        """The budget of each group, given what can be taken of each; all in the budget's unit."""
+        """The budget of each group, given what can be taken of each, repeats included; all in the budget's unit."""
         return dict.fromkeys(available or [""], budget)
 
     def parameters(self) -> dict[str, Any]:
@@ -148,20 +153,47 @@ class Wrapper(Policy):
     def priorities(self, scores: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         return self.within.priorities(scores, uniform)
 
+    def epochs(self, groups: Iterable[str], max_repeats: int) -> dict[str, float]:
+        return self.within.epochs(groups, max_repeats)
+
+
+class Proportions(Protocol):
+    """What `Quota.of` reads of a mixture."""
+
+    @property
+    def by(self) -> str: ...
+
+    @property
+    def weights(self) -> Mapping[str, float]: ...
+
+    @property
+    def max_epochs(self) -> float | Mapping[str, float] | None: ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quota(Wrapper):
-    """A budget for each value of a corpus column, filled by another policy.
+    """A budget for each value of a corpus column, filled by another policy. Each is met within one document.
 
     by: the column, of the corpus or of scores.
     shares: "proportional" to what can be taken of each, "equal" (a group too small for that gives its rest to the
         others), or a mapping from value (as text) to share; shares are scaled to sum to one.
     within: the policy that chooses inside each group.
+    max_epochs: for shares that are a mapping, how many times over a group may be taken (2.5 = half of its text three
+        times, the rest twice); one number, or one for some of the groups. What a group cannot give within that goes to
+        the others in proportion to their shares. None, and for groups without a number: `max_repeats`, and shares that
+        cannot be met are an error.
     """
 
     name: ClassVar[str] = "quota"
     by: str = "source"
     shares: str | Mapping[str, float] = "proportional"
+    max_epochs: float | Mapping[str, float] | None = None
+
+    @classmethod
+    def of(cls, mixture: Proportions, within: Policy | None = None) -> "Quota":
+        """The policy that takes each source as a mixture says."""
+        inner = Uniform() if within is None else within
+        return cls(by=mixture.by, shares=mixture.weights, max_epochs=mixture.max_epochs, within=inner)
 
     def __post_init__(self) -> None:
         check(isinstance(self.by, str), "by", self.by, "the name of a column")
@@ -177,11 +209,31 @@ class Quota(Wrapper):
             object.__setattr__(self, "shares", {str(name): share for name, share in self.shares.items()})
         else:
             check(self.shares in ("proportional", "equal"), "shares", self.shares, "proportional or equal", way_out)
+        if self.max_epochs is not None:
+            self._check_max_epochs()
         _check_ungrouped(self)
+
+    def _check_max_epochs(self) -> None:
+        is_mapping = isinstance(self.shares, Mapping)
+        check(is_mapping, "max_epochs", self.max_epochs, "left out where `shares` is not a mapping from name to share")
+        if isinstance(self.max_epochs, Mapping):
+            caps = {str(name): cap for name, cap in self.max_epochs.items()}
+            for name in caps:
+                rule = f"given for names of `shares`: {_some(self.shares)}"
+                check(name in self.shares, "max_epochs", name, rule, did_you_mean(name, self.shares))
+                check_number(f"max_epochs.{name}", caps[name], "a number above 0", lambda x: x > 0)
+            object.__setattr__(self, "max_epochs", caps)
+        else:
+            check_number("max_epochs", self.max_epochs, "a number above 0", lambda x: x > 0)
 
     @property
     def group_by(self) -> str | None:
         return self.by
+
+    def epochs(self, groups: Iterable[str], max_repeats: int) -> dict[str, float]:
+        if isinstance(self.max_epochs, Mapping):
+            return {group: self.max_epochs.get(group, max_repeats) for group in groups}
+        return dict.fromkeys(groups, max_repeats if self.max_epochs is None else self.max_epochs)
 
     def group_budgets(self, budget: float, available: Mapping[str, float]) -> dict[str, float]:
         if not available:
@@ -192,17 +244,30 @@ class Quota(Wrapper):
         if self.shares == "equal":
             return _as_equal_as_possible(budget, available)
         assert isinstance(self.shares, Mapping)
-        unknown = sorted(set(self.shares) - set(available))
+        unknown = sorted(group for group, share in self.shares.items() if share > 0 and group not in available)
         if unknown:
             raise InvalidParameterError(
                 f"`shares` names {_some(unknown)}, of which nothing can be taken; {self.by!r} has {_some(available)}."
             )
-        total = sum(self.shares.values())
-        return {group: budget * share / total for group, share in self.shares.items()}
+        weights = np.array(list(self.shares.values()), np.float64) / sum(self.shares.values())
+        if self.max_epochs is None:
+            return dict(zip(self.shares, (budget * weights).tolist(), strict=True))
+        room = np.array([available.get(group, 0.0) for group in self.shares])
+        given = fill(budget, weights, room)
+        if budget > float(given.sum()) * (1 + _ROUNDING) + _ROUNDING:
+            raise BudgetError(
+                f"The budget is {budget:,.0f}, but the {(weights > 0).sum()} groups of `shares` can give only "
+                f"{given.sum():,.0f} within `max_epochs` (={self.max_epochs}). Lower the budget, raise `max_epochs`, "
+                f"or give more groups a share; {self.by!r} has {_some(available)}."
+            )
+        return dict(zip(self.shares, given.tolist(), strict=True))
 
     def parameters(self) -> dict[str, Any]:
         shares = self.shares if isinstance(self.shares, str) else dict(self.shares)
-        return {"name": self.name, "by": self.by, "shares": shares, "within": self.within.parameters()}
+        found: dict[str, Any] = {"name": self.name, "by": self.by, "shares": shares, "within": self.within.parameters()}
+        if self.max_epochs is not None:
+            found["max_epochs"] = dict(self.max_epochs) if isinstance(self.max_epochs, Mapping) else self.max_epochs
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,115 @@
+"""`assay.schedule`: a selection for each phase of a schedule, such that each phase reads on where the last one stopped.
+
+Documents of a source stand in one order for all phases. A phase takes the next ones, so no document is repeated before
+its source has been read through, in whatever phase that is. Each phase meets its share and the weights of its mixture
+within one document a source; for the whole that is one document a source and phase.
+
+Cost: a pass of `select` a phase, and its selection on disk.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rich.table import Table
+
+from assay.api.reading import write
+from assay.api.selecting import ask, choose
+from assay.artifacts.kinds import Corpus, Export, Scores, Selection, Tokens, human_count
+from assay.artifacts.storage import Location, location
+from assay.artifacts.workspace import Workspace
+from assay.errors import ArtifactError, BudgetError, InvalidParameterError, check
+from assay.mixtures.mixture import new_grid
+from assay.mixtures.schedule import Schedule
+from assay.selection.budget import Budget
+from assay.selection.policies import Policy, Quota
+
+
+def schedule(
+    corpus: Corpus,
+    schedule: Schedule,
+    *,
+    budget: str | Budget,
+    within: Policy | None = None,
+    scores: Scores | Sequence[Scores] = (),
+    by: str | None = None,
+    where: str | None = None,
+    max_repeats: int = 1,
+    seed: int = 0,
+    tokens: Tokens | None = None,
+    workspace: Workspace | str | Location | None = None,
+) -> list[Selection]:
+    """Chooses the documents of each phase of a schedule.
+
+    Args:
+        budget: of all phases together. within: the policy that orders documents inside each source; default at random.
+        scores, by, where, seed, tokens: as in `select`.
+        max_repeats: how often one document may be seen, all phases together, where a mixture says nothing of epochs.
+
+    Returns:
+        a selection for each phase, in order. Its manifest says in `summary.groups` what it takes of each source.
+
+    Raises:
+        InvalidParameterError: unknown columns, or a source with a weight that the corpus does not have.
+        BudgetError: a phase asks for more than is left of its sources.
+    """
+    check(isinstance(schedule, Schedule), "schedule", schedule, "a schedule", "Schedule.load(path) reads one.")
+    whole = Budget.parse(budget)
+    found: list[Selection] = []
+    for phase in schedule.phases:
+        question = ask(
+            corpus,
+            Quota.of(phase.mixture, within),
+            budget=replace(whole, amount=whole.amount * phase.share),
+            scores=scores,
+            by=by,
+            where=where,
+            max_repeats=max_repeats,
+            seed=seed,
+            tokens=tokens,
+            workspace=workspace,
+        )
+        try:
+            found.append(choose(replace(question, after=tuple(found)), phase.name, Workspace(workspace)))
+        except (BudgetError, InvalidParameterError) as error:
+            raise type(error)(f"Phase {phase.name!r}: {error}") from None
+    return found
+
+
+def phase_table(selections: Sequence[Selection]) -> Table:
+    """What each phase takes of each source, and how often the source has been read by then, for people."""
+    phases = [one.manifest.summary["groups"] for one in selections]
+    headings = [f"{one.name} {what}" for one in selections for what in ("taken", "share", "epochs in all")]
+    grid = new_grid(selections[0].manifest.parameters["policy"]["by"], *headings)
+    for source in dict.fromkeys(source for groups in phases for source in groups):
+        cells, epochs = [], 0.0
+        for groups in phases:
+            taken = groups[source]
+            epochs += taken["epochs"]
+            amount = next(taken[unit] for unit in ("tokens", "bytes", "seen") if unit in taken)
+            cells += [human_count(amount), f"{taken['share']:.4f}", f"{epochs:.2f}"]
+        grid.add_row(source, *cells)
+    return grid
+
+
+def write_phases(
+    corpus: Corpus, selections: Sequence[Selection], to: str | Location, *, format: str = "parquet"
+) -> list[Export]:
+    """Writes each phase into a folder of its own, `00-main`, `01-upsampled` ..., for a trainer to read one by one.
+
+    Args:
+        selections: as `schedule` gives them. to: folder; in it, what this function wrote before is replaced.
+        format: as in `write`.
+
+    Raises:
+        ArtifactError: the folder holds something that is no phase of these.
+        InvalidParameterError: a selection is one of another corpus.
+    """
+    place = location(to)
+    names = [f"{number:02d}-{one.name}" for number, one in enumerate(selections)]
+    there = [path.name for path in place.iterdir()] if place.exists() else []
+    if foreign := sorted(name for name in there if name not in names and not name.startswith(".")):
+        raise ArtifactError(
+            f"{place} holds {foreign[0]!r}, which is no phase of this schedule ({', '.join(names)}). "
+            "Empty the folder, or choose another."
+        )
+    return [write(corpus, one, place / name, format=format) for one, name in zip(selections, names, strict=True)]
