@@ -15,7 +15,7 @@ from assay.api.reading import benchmarks, read, write
 from assay.api.recipe import Arm, Recipe
 from assay.api.recipe_parts import Calibration
 from assay.api.refining import refine
-from assay.api.scheduling import schedule, write_phases
+from assay.api.scheduling import available, schedule, write_phases
 from assay.api.scoring import score
 from assay.api.selecting import select
 from assay.api.soft_labels import soft_labels
@@ -151,6 +151,7 @@ __all__ = [
     "VoteK",
     "Weights",
     "ZipFit",
+    "available",
     "benchmarks",
     "calibrate",
     "compare",

@@ -9,6 +9,7 @@ import pytest
 import assay
 from assay.api import selecting
 from assay.api.scheduling import phase_table
+from assay.api.showing import describe
 from assay.artifacts.kinds import Corpus, Selection
 from assay.artifacts.workspace import Workspace
 from assay.corpus import jsonl, parts
@@ -80,6 +81,17 @@ def test_weights_are_met_within_a_document_with_the_repeats_they_imply(
     check_met(corpus, workspace, selection, {name: budget * weight for name, weight in WEIGHTS.items()})
 
 
+def test_what_is_available_is_counted_by_source(corpus: Corpus, workspace: Workspace) -> None:
+    found = assay.available(corpus, workspace=workspace)
+    assert found == sizes(corpus, workspace)
+    exact = assay.tokenize(corpus, vocab_size=400, workspace=workspace)
+    counted = assay.available(corpus, tokens=exact, where="source <> 'law'", workspace=workspace)
+    assert counted["law"] == 0
+    assert sum(counted.values()) < exact.manifest.summary["tokens"]
+    with pytest.raises(InvalidParameterError, match="'sorce' is neither a column of the corpus nor a score"):
+        assay.available(corpus, "sorce", workspace=workspace)
+
+
 def test_a_mixture_stands_for_its_quota(corpus: Corpus, workspace: Workspace) -> None:
     mixture = assay.Mixture(weights=WEIGHTS, max_epochs={"law": 8})
     quota = assay.Quota.of(mixture)
@@ -123,6 +135,11 @@ def test_what_cannot_be_met_is_told_with_the_way_out(corpus: Corpus, workspace: 
             assay.select(corpus, strict, budget="6k tokens", workspace=workspace)
     enough = assay.select(corpus, strict, budget="6k tokens", max_repeats=3, workspace=workspace)
     check_met(corpus, workspace, enough, {"law": 3000, "web": 3000})
+    rows = [line.split() for line in printed(describe(enough)).split("\n")]
+    assert (
+        next(row for row in rows if row[:1] == ["law"])[3]
+        == f"{enough.manifest.summary['groups']['law']['epochs']:.2f}"
+    )
     with pytest.raises(
         BudgetError, match=r"is 90,000, but the 2 groups of `shares` can give only .* raise `max_epochs`"
     ):

@@ -1,6 +1,7 @@
 """The choice against the slow obvious one: sort everything, take until the budget is reached."""
 
 from collections import Counter
+from collections.abc import Mapping
 from itertools import permutations
 
 import numpy as np
@@ -33,7 +34,9 @@ def once(size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.ones(size, np.int32), np.full(size, -1, np.int64)
 
 
-def run(judged: list[Judged], budgets: dict[str, float], max_repeats: int = 1) -> list[np.ndarray]:
+def run(
+    judged: list[Judged], budgets: dict[str, float], max_repeats: int = 1, taken: Mapping[str, float] | None = None
+) -> list[np.ndarray]:
     """Repeats per part, through the passes that the product makes."""
     eligible = sum((Counter(totals(part)["groups"]) for part in judged), Counter())
     cuts = find_cuts(
@@ -43,6 +46,7 @@ def run(judged: list[Judged], budgets: dict[str, float], max_repeats: int = 1) -
         0,
         lambda prefixes: [histogram(part, prefixes) for part in judged],
         lambda prefixes: [gather(part, prefixes) for part in judged],
+        taken,
     )
     return [apply(part, cuts)[0] for part in judged]
 
@@ -121,6 +125,55 @@ def test_many_groups_together_go_no_further_than_one_document(num_groups: int, b
     by_group = np.bincount(group, repeats)
     assert repeats.sum() == budget
     assert set(by_group) <= {budget // num_groups, -(-budget // num_groups)}
+
+
+def of_group(parts: list[Judged], values: list[np.ndarray], group: str) -> np.ndarray:
+    """The values of a group's documents that can be taken."""
+    own = [(part.group == part.groups.index(group)) & (part.reason == 0) for part in parts]
+    return np.concatenate([one[rows] for one, rows in zip(values, own, strict=True)])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_each_group_is_met_within_one_of_its_documents_with_the_repeats_it_needs(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parts = random_parts(seed, ties=False, groups=6)
+    have = sum((Counter(totals(part)["groups"]) for part in parts), Counter())
+    budgets = {group: float(cost * rng.choice([0.01, 0.5, 1.0, rng.uniform(0, 5)])) for group, cost in have.items()}
+    repeats = run(parts, budgets, 5)
+    total = longest = 0.0
+    for group, budget in budgets.items():
+        costs, counts = of_group(parts, [part.cost for part in parts], group), of_group(parts, repeats, group)
+        assert abs(costs @ counts - budget) < costs.max()
+        assert counts.max() - counts.min() <= 1  # no document is repeated before all have been taken
+        total, longest = total + costs @ counts, max(longest, costs.max())
+    assert -1e-6 <= total - sum(budgets.values()) < longest
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_phases_read_on_where_the_last_one_stopped(seed: int) -> None:
+    """Each takes the next documents of an endless row, in which those of a group stand in order again and again."""
+    rng = np.random.default_rng(seed)
+    parts = random_parts(seed, ties=False, groups=2, size=40)
+    have = sum((Counter(totals(part)["groups"]) for part in parts), Counter())
+    rows = {group: slow(parts, group, float("inf")) for group in have}
+    place = dict.fromkeys(have, 0)
+    seen = [np.zeros(len(part.cost), np.int64) for part in parts]
+    for _ in range(7):
+        budgets = {g: float(rng.choice([0.0, 0.4, 3.0, rng.uniform(0, 1.5) * cost])) for g, cost in have.items()}
+        costs = {group: of_group(parts, [part.cost for part in parts], group) for group in have}
+        taken = {group: float(costs[group] @ of_group(parts, seen, group)) for group in have}
+        together = run(parts, {group: cost for group, cost in budgets.items() if cost > 0}, 100, taken)
+        found = [np.maximum(after - before, 0) for after, before in zip(together, seen, strict=True)]
+        expected = [np.zeros(len(part.cost), np.int64) for part in parts]
+        for group, budget in budgets.items():
+            number = int(of_group(parts, found, group).sum())
+            following = [rows[group][(place[group] + step) % len(rows[group])] for step in range(number)]
+            for k, row, _ in following:
+                expected[k][row] += 1
+            place[group] += number
+            assert abs(sum(cost for _, _, cost in following) - budget) < costs[group].max()
+        assert [one.tolist() for one in found] == [one.tolist() for one in expected]
+        seen = [before + more for before, more in zip(seen, found, strict=True)]
 
 
 def test_each_group_gets_its_budget_on_average() -> None:
@@ -336,6 +389,16 @@ def test_quotas(shares: object, available: dict[str, float], budget: float, expe
     assert {g: b for g, b in found.items() if b} == pytest.approx(expected)
 
 
+def test_what_a_group_cannot_give_within_its_epochs_goes_to_the_others() -> None:
+    quota = Quota(shares={"a": 2, "b": 1, "c": 1, "d": 0}, max_epochs={"a": 1.5})
+    have = {"a": 4.0, "b": 100.0, "c": 100.0, "d": 100.0}
+    epochs = quota.epochs(have, 3)
+    assert epochs == {"a": 1.5, "b": 3, "c": 3, "d": 3}
+    found = quota.group_budgets(40, {group: cost * epochs[group] for group, cost in have.items()})
+    assert found == pytest.approx({"a": 6, "b": 17, "c": 17, "d": 0})
+    assert Unique(within=quota).epochs(have, 3) == epochs
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_equal_shares_fill_like_water(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -398,6 +461,17 @@ def test_a_cap_that_leaves_too_little_is_told() -> None:
         (
             lambda: Quota(shares={"x": 1}).group_budgets(5, {"a": 9.0}),
             r"`shares` names 'x', of which nothing can be taken",
+        ),
+        (lambda: Quota(max_epochs=4), r"`max_epochs` \(=4\) must be left out where `shares` is not a mapping"),
+        (lambda: Quota(shares={"a": 1}, max_epochs=0), r"`max_epochs` \(=0\) must be a number above 0"),
+        (lambda: Quota(shares={"a": 1}, max_epochs={"a": -1}), r"`max_epochs.a` \(=-1\) must be a number above 0"),
+        (
+            lambda: Quota(shares={"law": 1}, max_epochs={"lwa": 2}),
+            "given for names of `shares`: 'law'. Did you mean 'law'",
+        ),
+        (
+            lambda: Quota(shares={"a": 1, "b": 1}, max_epochs=2).group_budgets(20, {"a": 4.0, "b": 6.0, "c": 90.0}),
+            r"is 20, but the 2 groups of `shares` can give only 10 within `max_epochs` \(=2\). Lower the budget, raise",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""`assay.schedule`: a selection for each phase of a schedule, such that each phase reads on where the last one stopped.
+"""`assay.schedule`: a selection for each phase of a schedule; each phase reads on where the last one stopped.
 
 Documents of a source stand in one order for all phases. A phase takes the next ones, so no document is repeated before
 its source has been read through, in whatever phase that is. Each phase meets its share and the weights of its mixture
@@ -7,20 +7,25 @@ within one document a source; for the whole that is one document a source and ph
 Cost: a pass of `select` a phase, and its selection on disk.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from rich.table import Table
+from rich.text import Text
 
 from assay.api.reading import write
-from assay.api.selecting import ask, choose
+from assay.api.selecting import Question, ask, check_columns, choose
 from assay.artifacts.kinds import Corpus, Export, Scores, Selection, Tokens, human_count
 from assay.artifacts.storage import Location, location
 from assay.artifacts.workspace import Workspace
+from assay.corpus.engine import map_parts
 from assay.errors import ArtifactError, BudgetError, InvalidParameterError, check
 from assay.mixtures.mixture import new_grid
 from assay.mixtures.schedule import Schedule
 from assay.selection.budget import Budget
+from assay.selection.choose import totals
 from assay.selection.policies import Policy, Quota
 
 
@@ -75,6 +80,46 @@ def schedule(
     return found
 
 
+def available(
+    corpus: Corpus,
+    by: str = "source",
+    *,
+    scores: Scores | Sequence[Scores] = (),
+    where: str | None = None,
+    tokens: Tokens | None = None,
+    workspace: Workspace | str | Location | None = None,
+) -> dict[str, float]:
+    """Tokens of each source that may be taken, seen once; what mixtures and schedules are planned with.
+
+    Args:
+        by: a column of the corpus, or of `scores`. where, tokens: as in `select`.
+
+    Raises:
+        InvalidParameterError: unknown columns.
+    """
+    question = ask(
+        corpus,
+        Quota(by=by),
+        budget=Budget.parse("100%"),
+        scores=scores,
+        by=None,
+        where=where,
+        max_repeats=1,
+        seed=0,
+        tokens=tokens,
+        workspace=workspace,
+    )
+    check_columns(question)
+    found: Counter[str] = Counter()
+    for one in map_parts(partial(_by_source, question), range(corpus.num_parts)):
+        found.update(one)
+    return dict(sorted(found.items()))
+
+
+def _by_source(question: Question, part: int) -> Counter[str]:
+    return totals(question.judge(part))["groups"]
+
+
 def phase_table(selections: Sequence[Selection]) -> Table:
     """What each phase takes of each source, and how often the source has been read by then, for people."""
     phases = [one.manifest.summary["groups"] for one in selections]
@@ -87,7 +132,7 @@ def phase_table(selections: Sequence[Selection]) -> Table:
             epochs += taken["epochs"]
             amount = next(taken[unit] for unit in ("tokens", "bytes", "seen") if unit in taken)
             cells += [human_count(amount), f"{taken['share']:.4f}", f"{epochs:.2f}"]
-        grid.add_row(source, *cells)
+        grid.add_row(Text(source), *cells)
     return grid
 
 

@@ -32,6 +32,7 @@ from assay.proxy.evaluate import summary
 from assay.scorers import Contamination
 
 _NUM_VALUES = 8
+_NUM_GROUPS = 20  # of a selection
 _TOLD_ELSEWHERE = ("effective_sample_size", "lower_is_better")  # in the summary of scores
 _KINDS: dict[str, type[Artifact]] = {
     k.kind: k for k in (Comparison, Corpus, Embeddings, Export, Model, Run, Scores, Selection, Tokens, Verification)
@@ -117,9 +118,27 @@ def describe(artifact: Artifact) -> RenderableType:
         parts.append(_answers(answers))
     elif isinstance(artifact, Selection | Export):
         parts.append(_funnel(artifact.manifest.counts))
+        if "groups" in artifact.manifest.summary:
+            parts.append(_groups(artifact.manifest.summary["groups"]))
         if isinstance(artifact, Selection):
             parts += funnel_tables(artifact)
     return Group(*parts)
+
+
+def _groups(groups: dict[str, dict[str, float]]) -> RenderableType:
+    """What was taken of each source, the largest first."""
+    unit = next(name for name in next(iter(groups.values())) if name != "share") if groups else "tokens"
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    grid.add_column("group")
+    for column in (unit, "share", "epochs", "documents"):
+        grid.add_column(column, justify="right")
+    ordered = sorted(groups.items(), key=lambda item: -item[1]["share"])
+    for name, taken in ordered[:_NUM_GROUPS]:
+        cells = (human_count(taken[unit]), f"{taken['share']:.2%}", f"{taken['epochs']:.2f}", f"{taken['documents']:,}")
+        grid.add_row(Text(name), *cells)
+    if len(ordered) > _NUM_GROUPS:
+        grid.caption = f"and {len(ordered) - _NUM_GROUPS:,} more groups"
+    return grid
 
 
 def _answers(answers: pa.Table) -> RenderableType:

@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from assay.artifacts.kinds import human_count
 from assay.artifacts.yamlfile import read_yaml
@@ -199,7 +200,7 @@ class Mixture:
         """Sources with their weights, the largest first, for people."""
         grid = new_grid(self.by, "weight", "max epochs")
         for name in sorted(self.weights, key=lambda n: -self.weights[n]):
-            grid.add_row(name, f"{self.weights[name]:.4f}", f"{self.epochs_of(name):g}")
+            grid.add_row(Text(name), f"{self.weights[name]:.4f}", f"{self.epochs_of(name):g}")
         return grid
 
     def to_dict(self) -> dict[str, Any]:
@@ -267,7 +268,7 @@ class MixturePlan:
         for name in sorted(self.tokens, key=lambda n: -self.mixture.weights[n]):
             sizes = (self.available[name], self.wanted[name], self.tokens[name])
             last = (f"{self.tokens[name] / total:.4f}", f"{self.epochs(name):.2f}")
-            grid.add_row(name, f"{self.mixture.weights[name]:.4f}", *map(human_count, map(round, sizes)), *last)
+            grid.add_row(Text(name), f"{self.mixture.weights[name]:.4f}", *map(human_count, map(round, sizes)), *last)
         if self.moved > 0:
             grid.caption = f"Limits of epochs move {self.moved:.1%} of the budget to other sources."
         return grid

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from assay.artifacts.kinds import human_count
 from assay.artifacts.yamlfile import read_yaml
@@ -164,7 +165,7 @@ class Schedule:
         """Phases with the weights of their sources, for people."""
         grid = new_grid(self.by, *(f"{phase.name} {phase.share:.0%}" for phase in self.phases))
         for name in dict.fromkeys(name for phase in self.phases for name in phase.mixture.weights):
-            grid.add_row(name, *(f"{phase.mixture.weights.get(name, 0):.4f}" for phase in self.phases))
+            grid.add_row(Text(name), *(f"{phase.mixture.weights.get(name, 0):.4f}" for phase in self.phases))
         return grid
 
     def save(self, path: str | Path) -> None:
@@ -227,7 +228,7 @@ class SchedulePlan:
             for plan, epochs in zip(self.phases, self.epochs(source), strict=True):
                 tokens = plan.tokens.get(source, 0.0)
                 cells += [human_count(round(tokens)), f"{tokens / sum(plan.tokens.values()):.4f}", f"{epochs:.2f}"]
-            grid.add_row(source, *cells)
+            grid.add_row(Text(source), *cells)
         moved = [f"{plan.moved:.1%} of {name}" for name, plan in zip(names, self.phases, strict=True) if plan.moved > 0]
         if moved:
             grid.caption = f"Limits of epochs move to other sources: {', '.join(moved)}."
