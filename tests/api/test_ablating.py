@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from assay.api.ablating import Simulated, ablate, ablation_of_runs, response_curve
+from assay.api.ablating import ablate, ablation_of_runs, response_curve
+from assay.api.simulated import Simulated
 from assay.errors import InvalidParameterError
 from assay.mixtures.ablation import without_each
 from assay.mixtures.runs import Runs

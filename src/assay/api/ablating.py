@@ -7,31 +7,16 @@ of `compare`, paired over documents and seeds. A source that runs out is repeate
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
+from assay.api.simulated import Simulated, columns_of, weights_of
 from assay.comparison.statistics import Interval, Losses, effect, t_quantile, verdict
 from assay.errors import InvalidParameterError, check, check_number
 from assay.mixtures.ablation import repeats_of, with_share, without_each
 from assay.mixtures.runs import Runs
 
 _VERDICTS = {"better": "helps", "worse": "harms", "no difference shown": "no difference shown"}
-_OWN = "source:"  # metrics of a source's own held-out text begin so; they are no targets
-
-
-class Simulated(Protocol):
-    """What is trained and tested here, by the tokens that it reads of each source: a `Simulation`."""
-
-    sources: tuple[str, ...]
-    available: np.ndarray
-    metrics: tuple[str, ...]
-    groups: np.ndarray
-    sizes: np.ndarray
-
-    def bits(self, tokens: np.ndarray) -> np.ndarray:
-        """Bits of each held-out document after so many tokens of each source [mixtures, documents]."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +89,7 @@ def ablate(
         InvalidParameterError: fewer than two seeds or sources, seeds that were not tested on the same documents.
     """
     one = _first(simulations, tokens)
-    base = _weights(one, weights)
+    base = weights_of(one, weights)
     which, left = without_each(base)
     losses = _losses(simulations, np.concatenate((base[None], left)) * tokens, metrics)
     return _ablation([one.sources[k] for k in which], losses, _epochs(one, np.concatenate((base[None], left)) * tokens))
@@ -130,7 +115,7 @@ def response_curve(
     one = _first(simulations, tokens)
     check(source in one.sources, "source", source, f"one of {', '.join(one.sources)}")
     check(len(shares) >= 2, "shares", list(shares), "two or more")
-    mixtures = with_share(_weights(one, weights), one.sources.index(source), np.array(shares, np.float64)) * tokens
+    mixtures = with_share(weights_of(one, weights), one.sources.index(source), np.array(shares, np.float64)) * tokens
     losses = _losses(simulations, mixtures, metrics)
     means, replicates = losses.bits_per_byte().mean(axis=1), losses.replicates()
     saved = tuple(effect(means, replicates, k, 0) for k in range(len(means)))
@@ -189,23 +174,12 @@ def _first(simulations: Sequence[Simulated], tokens: float) -> Simulated:
     return one
 
 
-def _weights(simulation: Simulated, weights: np.ndarray | None) -> np.ndarray:
-    given = simulation.available if weights is None else weights
-    num = len(simulation.sources)
-    check(given.shape == (num,), "weights", given.shape, f"a weight for each of {num} sources")
-    check(bool((given >= 0).all() and given.sum() > 0), "weights", given.tolist(), "at least 0, and one above it")
-    return np.asarray(given / given.sum(), np.float64)
-
-
 def _losses(simulations: Sequence[Simulated], tokens: np.ndarray, metrics: Sequence[str] | None) -> Losses:
     """Of each mixture [mixtures, seeds, documents], on the documents that count."""
     one = simulations[0]
-    wanted = [m for m in one.metrics if not m.startswith(_OWN)] if metrics is None else list(metrics)
-    for metric in wanted:
-        check(metric in one.metrics, "metrics", metric, f"one of {', '.join(one.metrics)}")
-    check(len(wanted) > 0, "metrics", wanted, "one or more")
+    columns = columns_of(one, metrics)
     numbers = np.full(len(one.metrics), -1)
-    numbers[[one.metrics.index(m) for m in wanted]] = np.arange(len(wanted))
+    numbers[columns] = np.arange(len(columns))
     groups = numbers[one.groups]
     bits = np.stack([simulation.bits(tokens)[:, groups >= 0] for simulation in simulations], axis=1)
     return Losses(bits=bits, sizes=one.sizes[groups >= 0], groups=groups[groups >= 0])
