@@ -38,7 +38,7 @@ class Ablation:
 
     def __str__(self) -> str:
         said, epochs = self.verdicts(), dict(zip(self.worth, self.epochs[1:], strict=False))
-        lines = [f"{'without':24}{'worth':>9}  95 % interval", f"{'(all: ' + format(self.loss, '.4f') + ')':24}"]
+        lines = [f"{'without':24}{'worth':>9}  95 % interval; all together lose {self.loss:.4f} bits per byte"]
         for name, found in sorted(self.worth.items(), key=lambda item: -item[1].estimate):
             repeated = f"; a source read {epochs[name]:.1f} times" if epochs.get(name, 1) > 1 else ""
             lines.append(
@@ -92,7 +92,9 @@ def ablate(
     base = weights_of(one, weights)
     which, left = without_each(base)
     losses = _losses(simulations, np.concatenate((base[None], left)) * tokens, metrics)
-    return _ablation([one.sources[k] for k in which], losses, _epochs(one, np.concatenate((base[None], left)) * tokens))
+    return ablation_of(
+        [one.sources[k] for k in which], losses, _epochs(one, np.concatenate((base[None], left)) * tokens)
+    )
 
 
 def response_curve(
@@ -142,7 +144,7 @@ def ablation_of_runs(runs: Runs, weights: np.ndarray, metric: str | None = None)
     return Ablation(loss=float(whole.losses.mean()), worth=worth)
 
 
-def _ablation(names: list[str], losses: Losses, epochs: np.ndarray) -> Ablation:
+def ablation_of(names: list[str], losses: Losses, epochs: np.ndarray) -> Ablation:
     """From losses of the whole mixture and then of each without a source [1 + sources, seeds, documents]."""
     means, replicates = losses.bits_per_byte().mean(axis=1), losses.replicates()
     worth = {name: effect(means, replicates, 0, k) for k, name in enumerate(names, 1)}
