@@ -38,9 +38,18 @@ def annealed_bits(
     """
     num_base = len(base[0])
     split, end = num_base - tail_tokens, num_base - other_tokens
-    trained = _log_probabilities(_cut(base, 0, split), queries)
-    tails = [_cut(base, split, num_base)]
-    tails += [_joined(_cut(base, split, end), _cut(other, 0, other_tokens)) for other in others]
+    tails = [cut(base, split, num_base)]
+    tails += [joined(cut(base, split, end), cut(other, 0, other_tokens)) for other in others]
+    return tail_bits(cut(base, 0, split), tails, queries, starts)
+
+
+def tail_bits(base: Documents, tails: Sequence[Documents], queries: Queries, starts: np.ndarray) -> np.ndarray:
+    """Loss of held-out documents after a base and each tail: bits [tails, documents], end marks left out.
+
+    Args:
+        queries: tokens of the held-out documents. starts: where each starts among them [documents + 1].
+    """
+    trained = _log_probabilities(base, queries)
     bits = np.empty((len(tails), len(starts) - 1))
     for k, tail in enumerate(tails):
         mixed = np.logaddexp(np.log1p(-WEIGHT) + trained, np.log(WEIGHT) + _log_probabilities(tail, queries))
@@ -55,12 +64,13 @@ def _log_probabilities(documents: Documents, queries: Queries) -> np.ndarray:
     return score_once(queries, tokens, starts, has_end=has_end)
 
 
-def _cut(documents: Documents, first: int, last: int) -> Documents:
+def cut(documents: Documents, first: int, last: int) -> Documents:
     """Tokens first to last, with the documents that they are of."""
     tokens, starts = documents
     inside = starts[(starts > first) & (starts < last)]
     return tokens[first:last], np.concatenate(([0], inside - first, [last - first]))
 
 
-def _joined(a: Documents, b: Documents) -> Documents:
+def joined(a: Documents, b: Documents) -> Documents:
+    """One after the other."""
     return np.concatenate((a[0], b[0])), np.concatenate((a[1], b[1][1:] + a[1][-1]))
