@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import assay
-from assay.api import selecting
+from assay.api import build, selecting
 from assay.api.scheduling import phase_table
 from assay.api.showing import describe
 from assay.artifacts.kinds import Corpus, Selection
 from assay.artifacts.workspace import Workspace
-from assay.corpus import jsonl, parts
+from assay.corpus import jsonl, parts, sharing
 from assay.errors import ArtifactError, BudgetError, InvalidParameterError
 from tests.conftest import in_this_process, make_documents, write_jsonl
 from tests.mixtures.test_mixture import printed
@@ -280,6 +280,34 @@ def test_phases_are_found_again_and_do_not_depend_on_order_or_parts(
     other = assay.read(write_jsonl(tmp_path / "shuffled.jsonl", shuffled), workspace=workspace)
     assert other.num_parts > corpus.num_parts
     assert by_id(other, assay.schedule(other, SCHEDULE, budget="12k tokens", workspace=workspace)) == expected
+
+
+@in_this_process
+def test_phases_go_on_after_an_interruption_with_the_same_bytes(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def phases(workspace: str) -> list[Selection]:
+        return assay.schedule(corpus, SCHEDULE, budget="12k tokens", workspace=tmp_path / workspace)
+
+    expected = phases("whole")
+    real = build._make_part
+    calls: list[int] = []
+
+    def failing(make: object, paths: list[Path], part: int) -> int:
+        calls.append(part)
+        if len(calls) in (6, 9):  # in the first phase and in the second
+            raise KeyboardInterrupt
+        return real(make, paths, part)
+
+    monkeypatch.setattr(build, "_make_part", failing)
+    monkeypatch.setattr(sharing, "map_parts", lambda work, items: map(work, items))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            phases("cut")
+    for one, whole in zip(phases("cut"), expected, strict=True):
+        assert one.folder.name == whole.folder.name
+        for path in whole.folder.glob("part-*"):
+            assert (one.folder / path.name).read_bytes() == path.read_bytes()
 
 
 def test_phases_are_written_into_folders_in_order(corpus: Corpus, tmp_path: Path, workspace: Workspace) -> None:

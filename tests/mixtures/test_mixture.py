@@ -148,6 +148,14 @@ def test_a_mixture_comes_back_from_its_file(tmp_path: Path, name: str, max_epoch
         assert json.loads((tmp_path / name).read_text())["weights"] == mixture.weights
 
 
+def test_weights_do_not_drift_from_file_to_file(tmp_path: Path) -> None:
+    for seed in range(50):
+        drawn = np.random.default_rng(seed).dirichlet(np.ones(17))
+        mixture = Mixture.scaled({f"s{k}": weight for k, weight in enumerate(drawn)})
+        mixture.save(tmp_path / "m.yaml")
+        assert Mixture.load(tmp_path / "m.yaml") == Mixture(weights=mixture.weights) == mixture
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -8,6 +8,7 @@ to learn from more of them: Muennighoff et al. 2023, Scaling Data-Constrained La
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import fsum
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from assay.kernels.filling import fill
 
 MAX_EPOCHS = 4.0
 _ROUNDING = 1e-6  # by which weights may miss a sum of 1, and are then scaled
+_EXACT = 1e-12  # what misses it by less stays as it is: the same weights, saved and loaded again, are the same
 _SCALE = "Correct them, or have them scaled: Mixture.scaled({...}), Mixture.load(path, scale=True)."
 _KEYS = ("by", "weights", "max_epochs")
 _SHOWN = 10
@@ -50,9 +52,11 @@ class Mixture:
     def __post_init__(self) -> None:
         check_text("by", self.by)
         weights = check_weights("weights", self.weights)
-        total = sum(weights.values())
+        total = fsum(weights.values())
         check(abs(total - 1) <= _ROUNDING, "weights", round(total, 9), "numbers that sum to 1", _SCALE)
-        object.__setattr__(self, "weights", {name: weight / total for name, weight in weights.items()})
+        if abs(total - 1) > _EXACT:
+            weights = {name: weight / total for name, weight in weights.items()}
+        object.__setattr__(self, "weights", weights)
         if isinstance(self.max_epochs, Mapping):
             caps = {str(name): cap for name, cap in self.max_epochs.items()}
             for name, cap in caps.items():
@@ -78,7 +82,8 @@ class Mixture:
         {'web': 0.75, 'books': 0.25}
         """
         numbers = check_weights("weights", weights)
-        return cls(weights={name: weight / sum(numbers.values()) for name, weight in numbers.items()}, **fields)
+        total = fsum(numbers.values())
+        return cls(weights={name: weight / total for name, weight in numbers.items()}, **fields)
 
     @classmethod
     def proportional(cls, available: Mapping[str, float], temperature: float = 1.0, **fields: Any) -> "Mixture":
