@@ -471,7 +471,7 @@ def test_a_cap_that_leaves_too_little_is_told() -> None:
         ),
         (
             lambda: Quota(shares={"a": 1, "b": 1}, max_epochs=2).group_budgets(20, {"a": 4.0, "b": 6.0, "c": 90.0}),
-            r"is 20, but the 2 groups of `shares` can give only 10 within `max_epochs` \(=2\). Lower the budget, raise",
+            r"is 20, but the groups of `shares` can give only 10 within `max_epochs` \(=2\). Lower the budget, raise",
         ),
     ],
 )

@@ -249,18 +249,20 @@ class Quota(Wrapper):
             raise InvalidParameterError(
                 f"`shares` names {_some(unknown)}, of which nothing can be taken; {self.by!r} has {_some(available)}."
             )
-        weights = np.array(list(self.shares.values()), np.float64) / sum(self.shares.values())
+        groups = sorted(self.shares)  # sums of floats depend on the order, and the order of a file's lines says nothing
+        weights = np.array([self.shares[group] for group in groups], np.float64)
+        weights /= weights.sum()
         if self.max_epochs is None:
-            return dict(zip(self.shares, (budget * weights).tolist(), strict=True))
-        room = np.array([available.get(group, 0.0) for group in self.shares])
+            return dict(zip(groups, (budget * weights).tolist(), strict=True))
+        room = np.array([available.get(group, 0.0) for group in groups])
         given = fill(budget, weights, room)
         if budget > float(given.sum()) * (1 + _ROUNDING) + _ROUNDING:
             raise BudgetError(
-                f"The budget is {budget:,.0f}, but the {(weights > 0).sum()} groups of `shares` can give only "
+                f"The budget is {budget:,.0f}, but the groups of `shares` can give only "
                 f"{given.sum():,.0f} within `max_epochs` (={self.max_epochs}). Lower the budget, raise `max_epochs`, "
                 f"or give more groups a share; {self.by!r} has {_some(available)}."
             )
-        return dict(zip(self.shares, given.tolist(), strict=True))
+        return dict(zip(groups, given.tolist(), strict=True))
 
     def parameters(self) -> dict[str, Any]:
         shares = self.shares if isinstance(self.shares, str) else dict(self.shares)
