@@ -49,8 +49,8 @@ def test_replay_keeps_general_text_and_the_critical_ratio_is_of_the_domain() -> 
     general = Mixture(weights={"web": 0.75, "books": 0.25})
     replay = Schedule.replay("law", general, 0.2).phases[0]
     assert replay.mixture.weights == pytest.approx({"law": 0.8, "web": 0.15, "books": 0.05})
-    critical = Schedule.critical("law", "web", 0.2868).phases[0]
-    assert critical.mixture.weights == pytest.approx({"law": 0.2868, "web": 0.7132})
+    critical = Schedule.critical("law", "web", 0.298).phases[0]
+    assert critical.mixture.weights == pytest.approx({"law": 0.298, "web": 0.702})
 
 
 def test_a_phase_that_has_too_little_is_named() -> None:

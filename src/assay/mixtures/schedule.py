@@ -6,8 +6,8 @@ What the field calls its phases are ways to build one:
   few small sets that are close to what is tested: Blakeney et al. 2024, Does your data spark joy? (arXiv:2406.03476);
 - *cooldown* (`Schedule.cooldown`): another mixture while the learning rate falls, usually for the last tenth;
 - *replay* (`Schedule.replay`): when training goes on with text of a domain, a share of the general mixture is kept;
-- *critical ratio* (`Schedule.critical`): the most of a domain that leaves the general loss where it may be; see
-  `mixtures.cmr`.
+- *critical ratio* (`Schedule.critical`): the most of a domain that leaves the general loss where it may be: Gu et al.
+  2024 (arXiv:2407.17467).
 
 A source's limit of epochs counts all phases up to the one that states it, and what exceeds it goes to the phase's other
 sources in proportion to their weights, of which the web is as a rule the most.
@@ -132,7 +132,9 @@ class Schedule:
         """For training that goes on with text of a domain: one phase, in which `ratio` of the text is of the domain.
 
         Args:
-            domain, general: mixtures, or sources. ratio: share of the domain, as `mixtures.cmr` finds it.
+            domain, general: mixtures, or sources.
+            ratio: share of the domain, as CMR has it. Data mixing laws (Ye et al. 2024) speak of the share of general
+                text instead, which is `replay`'s.
         """
         return cls._one("critical", _as_mixture(general).blended(_as_mixture(domain), ratio))
 
