@@ -19,8 +19,9 @@ import numpy as np
 
 from assay.errors import check
 
-_GRID = 121  # exponents tried between the bounds, before refining
-_REFINED = 40  # steps of golden section
+_GRID = 121  # exponents tried between the bounds, and then between the neighbours of the best, as often as _ZOOMS
+_FINER = 41
+_ZOOMS = 4
 _HIDDEN = 1 / 3
 
 
@@ -84,23 +85,13 @@ def fit_power(x: np.ndarray, y: np.ndarray, *, exponents: tuple[float, float]) -
     unit = float(np.exp(np.log(x).mean()))
     ratios = x / unit
 
-    def left(exponent: float) -> float:
-        return float(((y - _linear(ratios, y, exponent)[2]) ** 2).sum())
-
     low, high = exponents
-    grid = np.linspace(low, high, _GRID)
-    best = int(np.argmin([left(e) for e in grid]))
-    low, high = grid[max(best - 1, 0)], grid[min(best + 1, _GRID - 1)]
-    golden = (np.sqrt(5) - 1) / 2
-    for _ in range(_REFINED):
-        first, second = high - golden * (high - low), low + golden * (high - low)
-        if left(first) <= left(second):
-            high = second
-        else:
-            low = first
-    exponent = float((low + high) / 2)
-    level, slope, _ = _linear(ratios, y, exponent)
-    return PowerLaw(exponent, unit, level, slope)
+    for num_tried in (_GRID, *[_FINER] * _ZOOMS):
+        tried = np.linspace(low, high, num_tried)
+        level, slope, fitted = _linear(ratios, y, tried)
+        best = int(np.argmin(((y - fitted) ** 2).sum(axis=(1, 2))))
+        low, high = float(tried[max(best - 1, 0)]), float(tried[min(best + 1, num_tried - 1)])
+    return PowerLaw(float(tried[best]), unit, level[best], slope[best])
 
 
 def extrapolate(
@@ -127,16 +118,17 @@ def extrapolate(
     return Extrapolation(values, law, float(np.abs(errors).mean()), float(errors.mean()))
 
 
-def _base(ratios: np.ndarray, exponent: float) -> np.ndarray:
+def _base(ratios: np.ndarray, exponent: np.ndarray | float) -> np.ndarray:
     """(ratio^exponent - 1) / exponent, whose limit at exponent 0 is the logarithm."""
     logs = np.log(ratios)
-    return logs if abs(exponent) < 1e-9 else np.expm1(exponent * logs) / exponent
+    exponent = np.where(np.abs(exponent) < 1e-9, 1e-9, exponent)  # as good as the limit
+    return np.expm1(exponent * logs) / exponent
 
 
-def _linear(ratios: np.ndarray, y: np.ndarray, exponent: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(level [curves], slope [curves], fitted [curves, points]) of least squares for one exponent."""
-    base = _base(ratios, exponent)
-    about = base - base.mean()
-    slope = y @ about / max(float(about @ about), 1e-300)
-    level = y.mean(axis=1) - slope * base.mean()
-    return level, slope, level[:, None] + slope[:, None] * base
+def _linear(ratios: np.ndarray, y: np.ndarray, exponents: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(level, slope, fitted) of least squares [exponents, curves] and [exponents, curves, points]."""
+    base = _base(ratios, exponents[:, None])
+    about = base - base.mean(axis=1, keepdims=True)
+    slope = about @ y.T / np.maximum((about**2).sum(axis=1, keepdims=True), 1e-300)
+    level = y.mean(axis=1) - slope * base.mean(axis=1, keepdims=True)
+    return level, slope, level[:, :, None] + slope[:, :, None] * base[:, None, :]
