@@ -127,5 +127,8 @@ def test_bad_input_is_refused() -> None:
     other.sizes = other.sizes + 1
     with pytest.raises(InvalidParameterError, match="share sources and held-out documents"):
         ablate([Planted(0), other], tokens=10)
+    broken = Planted(1, noise=float("nan"))
+    with pytest.raises(InvalidParameterError, match=r"The model of good 0\.100, some 0\.400.* lost no number"):
+        ablate([Planted(0), broken], tokens=10)
     with pytest.raises(InvalidParameterError, match="`source` .=.*one of good, some"):
         response_curve(seeds(2), "god", tokens=10)

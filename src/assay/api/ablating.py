@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.api.simulated import Simulated, columns_of, weights_of
+from assay.api.simulated import Simulated, bits_of, columns_of, weights_of
 from assay.comparison.statistics import Interval, Losses, effect, t_quantile, verdict
 from assay.errors import InvalidParameterError, check, check_number
 from assay.mixtures.ablation import repeats_of, with_share, without_each
@@ -183,7 +183,7 @@ def _losses(simulations: Sequence[Simulated], tokens: np.ndarray, metrics: Seque
     numbers = np.full(len(one.metrics), -1)
     numbers[columns] = np.arange(len(columns))
     groups = numbers[one.groups]
-    bits = np.stack([simulation.bits(tokens)[:, groups >= 0] for simulation in simulations], axis=1)
+    bits = np.stack([bits_of(simulation, tokens)[:, groups >= 0] for simulation in simulations], axis=1)
     return Losses(bits=bits, sizes=one.sizes[groups >= 0], groups=groups[groups >= 0])
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from assay.api.simulated import Simulated, columns_of, own_metric, weights_of
+from assay.api.simulated import Simulated, bits_of, columns_of, own_metric, weights_of
 from assay.errors import check, check_choice, check_integer, check_number
 from assay.mixtures import doremi as game
 from assay.mixtures import skillit as skills
@@ -47,10 +47,10 @@ def doremi(
     for k, source in enumerate(simulation.sources):
         numbers[own_metric(simulation, source)] = k
     groups, num = numbers[simulation.groups], len(simulation.sources)
-    told = simulation.bits(base[None] * tokens)[0]
+    told = bits_of(simulation, base[None] * tokens)[0]
 
     def excess(read: np.ndarray) -> np.ndarray:
-        return game.excess_losses(simulation.bits(read)[0], told, groups, simulation.sizes, num)[None]
+        return game.excess_losses(bits_of(simulation, read)[0], told, groups, simulation.sizes, num)[None]
 
     step = Reader(excess, num, tokens / steps)
     return game.doremi(step, num, steps=steps, step_size=step_size, smoothing=smoothing)
@@ -126,6 +126,6 @@ def skillit(
 
 def _losses(simulation: Simulated, tokens: np.ndarray, columns: list[int]) -> np.ndarray:
     """Bits per byte by metric [mixtures, columns]."""
-    bits = simulation.bits(tokens)
+    bits = bits_of(simulation, tokens)
     inside = [simulation.groups == k for k in columns]
     return np.stack([bits[:, i].sum(axis=1) / simulation.sizes[i].sum() for i in inside], axis=1)

@@ -70,6 +70,23 @@ def columns_of(simulation: Simulated, metrics: Sequence[str] | None) -> list[int
     return [simulation.metrics.index(m) for m in wanted]
 
 
+def bits_of(simulation: Simulated, tokens: np.ndarray) -> np.ndarray:
+    """`simulation.bits`, checked [mixtures, documents].
+
+    Raises:
+        InvalidParameterError: a loss that is no number.
+    """
+    bits = simulation.bits(tokens)
+    bad = np.flatnonzero(~np.isfinite(bits).all(axis=1))
+    if len(bad):
+        shares = tokens[bad[0]] / tokens[bad[0]].sum()
+        named = ", ".join(
+            f"{name} {share:.3f}" for name, share in zip(simulation.sources, shares, strict=True) if share
+        )
+        raise InvalidParameterError(f"The model of {named} lost no number on a held-out document. See what it read.")
+    return bits
+
+
 def own_metric(simulation: Simulated, source: str) -> int:
     """Number of the metric of a source's own held-out text.
 
