@@ -8,7 +8,7 @@ import pytest
 
 import assay
 from assay.api import build, selecting
-from assay.api.scheduling import phase_table
+from assay.api.scheduling import phase_table, schedule_arm
 from assay.api.showing import describe
 from assay.artifacts.kinds import Corpus, Selection
 from assay.artifacts.workspace import Workspace
@@ -310,6 +310,34 @@ def test_phases_go_on_after_an_interruption_with_the_same_bytes(
         assert one.folder.name == whole.folder.name
         for path in whole.folder.glob("part-*"):
             assert (one.folder / path.name).read_bytes() == path.read_bytes()
+
+
+def test_an_arm_is_read_in_phases_by_its_own_rules(tmp_path: Path, workspace: Workspace) -> None:
+    rows = [row for k, name in enumerate(NUMBERS) for row in make_documents(NUMBERS[name], seed=k, topic=name)]
+    target = make_documents(30, seed=9, topic="web")
+    copied = {"id": "copied", "text": target[0]["text"], "source": "web"}
+    write_jsonl(tmp_path / "pool.jsonl", [*rows, copied])
+    write_jsonl(tmp_path / "target.jsonl", target)
+    arms = {"long": {"score": "length.words", "where": "length.words >= 80"}, "even": {"select": "quota"}}
+    content = {"pool": "pool.jsonl", "target": "target.jsonl", "budget": "6k tokens", "arms": arms}
+    recipe = assay.Recipe.from_dict(content, tmp_path)
+    mixture = assay.Mixture(weights={"web": 0.9, "law": 0.1})
+    schedule = assay.Schedule.cooldown(mixture, assay.Mixture(weights={"web": 1.0}), 0.3)
+    pool, phases = schedule_arm(recipe, "long", schedule, workspace)
+    assert [round(one.manifest.summary["chosen"], -2) for one in phases] == pytest.approx([4200, 1800], abs=200)
+    words = assay.score(pool, "length", workspace=workspace).to_table(["length.words"])["length.words"].to_numpy()
+    seen, own = repeats(phases[0]) + repeats(phases[1]), sources(pool) == "web"
+    ids = np.array([name for k in range(pool.num_parts) for name in pool.table(k, ["id"])["id"].to_pylist()])
+    may = own & (ids != "copied")
+    first, second = (words[own & (repeats(one) > 0)] for one in phases)
+    assert first.min() >= second.max() >= second.min() >= words[may & (seen == 0)].max()  # the longest first
+    assert words[seen > 0].min() >= 80
+    assert seen[ids == "copied"] == 0
+    assert schedule_arm(recipe, "random", schedule, workspace)[1] != phases
+    with pytest.raises(InvalidParameterError, match="`within` .* must be a policy other than quota"):
+        schedule_arm(recipe, "even", schedule, workspace)
+    with pytest.raises(InvalidParameterError, match="`arm` .* must be one of random, long, even"):
+        schedule_arm(recipe, "lnog", schedule, workspace)
 
 
 def test_phases_are_written_into_folders_in_order(corpus: Corpus, tmp_path: Path, workspace: Workspace) -> None:

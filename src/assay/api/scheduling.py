@@ -16,17 +16,21 @@ from rich.table import Table
 from rich.text import Text
 
 from assay.api.reading import write
+from assay.api.recipe import RANDOM, Arm, Recipe
 from assay.api.selecting import Question, ask, check_columns, choose
+from assay.api.staging import prepare
 from assay.artifacts.kinds import Corpus, Export, Scores, Selection, Tokens, human_count
 from assay.artifacts.storage import Location, location
 from assay.artifacts.workspace import Workspace
 from assay.corpus.engine import map_parts
-from assay.errors import ArtifactError, BudgetError, InvalidParameterError, check
+from assay.errors import ArtifactError, InvalidParameterError, check, check_choice
 from assay.mixtures.mixture import new_grid
 from assay.mixtures.schedule import Schedule
 from assay.selection.budget import Budget
 from assay.selection.choose import totals
 from assay.selection.policies import Policy, Quota
+
+_RANDOM = "schedule"  # what the random arm is called when it is to follow one
 
 
 def schedule(
@@ -57,25 +61,60 @@ def schedule(
         InvalidParameterError: unknown columns, or a source with a weight that the corpus does not have.
         BudgetError: a phase asks for more than is left of its sources.
     """
+    check_schedule(schedule)
+    question = ask(
+        corpus,
+        Quota.of(schedule.phases[0].mixture, within),
+        budget=Budget.parse(budget),
+        scores=scores,
+        by=by,
+        where=where,
+        max_repeats=max_repeats,
+        seed=seed,
+        tokens=tokens,
+        workspace=workspace,
+    )
+    return _phases(question, schedule, within, Workspace(workspace))
+
+
+def schedule_arm(recipe: Recipe, name: str, schedule: Schedule, workspace: Workspace) -> tuple[Corpus, list[Selection]]:
+    """The pool, and what an arm takes from all of it in the phases of a schedule, at the recipe's budget.
+
+    Inside each source documents are chosen as the arm does: by its score, policy and conditions, without what shares
+    text with targets or benchmarks.
+
+    Raises:
+        InvalidParameterError: no such arm, or one that has shares for groups of its own.
+        BudgetError: as `schedule`.
+    """
+    check_schedule(schedule)
+    check_choice("arm", name, recipe.arms)
+    arm = recipe.arms[name]
+    mixed = replace(arm, select=Quota.of(schedule.phases[0].mixture, arm.select))
+    name = _RANDOM if name == RANDOM else name  # which takes no settings
+    stage = prepare(replace(recipe, arms={RANDOM: Arm(), name: mixed}, write=None), workspace, arms=[name])
+    question = stage.task(name, 0, whole_pool=True).question(stage.bench)
+    return stage.bench.pool, _phases(question, schedule, arm.select, stage.bench.workspace)
+
+
+def check_schedule(schedule: object) -> None:
+    """Raises InvalidParameterError unless it is a schedule."""
     check(isinstance(schedule, Schedule), "schedule", schedule, "a schedule", "Schedule.load(path) reads one.")
-    whole = Budget.parse(budget)
+
+
+def _phases(question: Question, schedule: Schedule, within: Policy | None, workspace: Workspace) -> list[Selection]:
+    """A selection for each phase, under the question's rules but for the shares of sources."""
     found: list[Selection] = []
     for phase in schedule.phases:
-        question = ask(
-            corpus,
-            Quota.of(phase.mixture, within),
-            budget=replace(whole, amount=whole.amount * phase.share),
-            scores=scores,
-            by=by,
-            where=where,
-            max_repeats=max_repeats,
-            seed=seed,
-            tokens=tokens,
-            workspace=workspace,
+        asked = replace(
+            question,
+            rules=replace(question.rules, policy=Quota.of(phase.mixture, within)),
+            budget=replace(question.budget, amount=question.budget.amount * phase.share),
+            after=tuple(found),
         )
         try:
-            found.append(choose(replace(question, after=tuple(found)), phase.name, Workspace(workspace)))
-        except (BudgetError, InvalidParameterError) as error:
+            found.append(choose(asked, phase.name, workspace))
+        except InvalidParameterError as error:
             raise type(error)(f"Phase {phase.name!r}: {error}") from None
     return found
 
