@@ -83,7 +83,7 @@ def test_slices_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     whole = pool.merged().bits(pool.queries, pool.held_starts, read)
     alone = [pool.merged().bits(pool.queries, pool.held_starts, read[k : k + 1])[0] for k in (0, 77, 199)]
     np.testing.assert_array_equal(alone, whole[[0, 77, 199]])
-    slices = []
+    slices: list[tuple[int, int]] = []
 
     def small(sizes: np.ndarray) -> list[tuple[int, int]]:
         slices.extend(word_ranges(sizes, 300))
