@@ -27,8 +27,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
     space = Workspace(folder / ".assay")
     pools = {}
     for seed, name in enumerate(("all", "left", "right")):
-        prose: list[dict[str, object]] = [*make_prose(12, seed=seed, topic=name[0], length=40)]
-        path = write_jsonl(folder / f"{name}.jsonl", prose)
+        path = write_jsonl(folder / f"{name}.jsonl", make_prose(12, seed=seed, topic=name[0], length=40))
         pools[name] = assay.read(str(path), workspace=space)
     start = assay.train(pools["all"], proxy=TINY, budget="600 tokens", workspace=space)
     made = {"start": start}
