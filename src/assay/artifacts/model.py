@@ -37,10 +37,11 @@ class Model(Artifact):
 
     def facts(self) -> dict[str, str]:
         summary = self.manifest.summary
+        loss = {"training loss": f"{summary['loss']:.3f} nats per token at the end"} if "loss" in summary else {}
         return {
             "parameters": human_count(summary["parameters"]),
             "trained on": f"{human_count(summary['tokens'])} tokens",
-            "training loss": f"{summary['loss']:.3f} nats per token at the end",
+            **loss,  # a merged model has none
             "path": str(self.path),
         }
 

@@ -240,7 +240,7 @@ def count_slices(
     ends = np.ones(len(starts) - 1, np.bool_) if has_end is None else has_end
     sizes = count_words(tokens, vocab_size + 1)
     sizes[vocab_size] += np.count_nonzero(ends)
-    for first, last in _cuts(sizes, slice_ngrams):
+    for first, last in word_ranges(sizes, slice_ngrams):
         buckets = np.concatenate(([0], np.cumsum(sizes[first:last])))
         keys = np.empty(buckets[-1] + 1, np.uint64)
         ngram_keys(keys, buckets, first, tokens, starts, ends, order, bits, end_id=vocab_size, begin_id=vocab_size + 1)
@@ -253,8 +253,8 @@ def count_slices(
         yield tuple(orders)
 
 
-def _cuts(sizes: np.ndarray, slice_ngrams: int) -> Iterable[tuple[int, int]]:
-    """Ranges of words with about `slice_ngrams` n-grams each, empty ones left out."""
+def word_ranges(sizes: np.ndarray, slice_ngrams: int = _SLICE_NGRAMS) -> Iterable[tuple[int, int]]:
+    """Ranges of words with about `slice_ngrams` n-grams each, empty ones left out; sizes: n-grams of each word."""
     reached = np.cumsum(sizes)
     number = min(_MAX_SLICES, -(-int(reached[-1]) // slice_ngrams))
     inner = np.searchsorted(reached, reached[-1] * np.arange(1, number) / number) + 1
