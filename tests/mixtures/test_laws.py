@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from assay.errors import InvalidParameterError
-from assay.mixtures.laws import Best, MixingLaw, best, fit, fit_law, total
+from assay.mixtures.laws import Best, MixingLaw, best, fit, fit_law, fit_total, total
 
 
 def planted(num_sources: int, terms: int = 1, seed: int = 0) -> MixingLaw:
@@ -104,6 +104,16 @@ def test_total_is_the_weighted_sum_of_laws() -> None:
     whole = total(laws, [0.5, 0.0, 0.2])
     np.testing.assert_allclose(whole.predict(weights), 0.5 * laws[0].predict(weights) + 0.2 * laws[2].predict(weights))
     assert whole.exponents.shape == (2, 4)
+
+
+def test_metric_by_metric_foretells_a_sum_that_one_law_cannot() -> None:
+    laws, weights = [planted(5, seed=k) for k in range(3)], mixtures(30, 5)
+    losses = np.stack([law.predict(weights) for law in laws], axis=1)
+    losses += 0.001 * np.random.default_rng(0).normal(size=losses.shape)
+    together, shares = fit_total(weights, losses, [0.2, 0.5, 0.3]), np.array([0.2, 0.5, 0.3])
+    assert together.held_out_error < 0.002 < fit(weights, losses @ shares).held_out_error
+    others = mixtures(200, 5, seed=1)
+    assert np.abs(together.law.predict(others) - total(laws, shares).predict(others)).max() < 0.01
 
 
 def test_gradient_is_that_of_predict() -> None:

@@ -9,7 +9,7 @@ import pyarrow.csv
 import pytest
 
 from assay.mixtures.curves import extrapolate
-from assay.mixtures.laws import best, fit, fit_law, total
+from assay.mixtures.laws import best, fit, fit_law, fit_total
 from assay.models.calibration import spearman
 
 
@@ -55,20 +55,18 @@ def test_three_domains_are_foretold_where_a_source_was_not_left_out(shared: Path
 
 
 def test_overall_loss_is_better_foretold_domain_by_domain_than_by_implicit_domains(shared: Path) -> None:
-    """In sample more terms always look better (.017, .009, .006); held out they stay above domain by domain (.016)."""
+    """In sample two terms look twice as good as one (.009, .018), and held out .023; domain by domain is .017."""
     _, weights, losses = table(shared, "redpajama_7domains.csv", "70M", 30_000)
     shares = json.loads((shared / "papers/mixing_laws/pile_validation_weights.json").read_text())
     overall = sum(shares[d] * losses[d] for d in losses)
-    implicit = [fit(weights, overall, terms=terms) for terms in (1, 2, 3)]
-    explicit = {d: fit(weights, measured) for d, measured in losses.items()}
-    by_domain = np.abs(sum(shares[d] * found.held_out for d, found in explicit.items()) - overall).mean()
+    implicit = [fit(weights, overall, terms=terms) for terms in (1, 2)]
+    explicit = fit_total(weights, np.stack(list(losses.values()), axis=1), [shares[d] for d in losses])
     in_sample = [found.in_sample_error for found in implicit]
-    assert in_sample[0] > 1.5 * in_sample[1] > 1.5 * in_sample[2]
-    assert by_domain < 0.018 < 0.020 < min(found.held_out_error for found in implicit)
-    assert by_domain < 0.6 * implicit[0].mean_error
-    law = total([found.law for found in explicit.values()], [shares[d] for d in explicit])
-    optimum = best(law, weights.max(axis=0))
-    assert optimum.loss < law.predict(weights).min() and optimum.gap <= 1e-6
+    assert in_sample[0] > 1.5 * in_sample[1]
+    assert explicit.held_out_error < 0.018 < 0.020 < min(found.held_out_error for found in implicit)
+    assert explicit.held_out_error < 0.6 * implicit[0].mean_error
+    optimum = best(explicit.law, weights.max(axis=0))
+    assert optimum.loss < explicit.law.predict(weights).min() and optimum.gap <= 1e-6
 
 
 def test_losses_at_100k_steps_are_foretold_from_30k(shared: Path) -> None:

@@ -78,7 +78,8 @@ class CriticalRatio:
             float(np.clip(fit_power(self.tokens, row, exponents=_OVER_TOKENS).predict(tokens)[0, 0], 0, 1))
             for row in (self.ratio, *self.draws)
         )
-        return At(middle, *(_interval(np.array(drawn)[:, None])[:, 0] if drawn else (np.nan, np.nan)))
+        low, high = _interval(np.array(drawn)) if drawn else (np.nan, np.nan)
+        return At(middle, float(low), float(high))
 
 
 def critical_ratio(
