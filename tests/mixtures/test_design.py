@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from assay.errors import InvalidParameterError
-from assay.mixtures.design import GRID, dirichlet, handed_on, propose, runs_needed, space_filling
+from assay.mixtures.design import GRID, dirichlet, propose, runs_needed, space_filling
 from assay.mixtures.runs import Runs
 
 PRIOR = np.array([0.4, 0.25, 0.15, 0.1, 0.06, 0.03, 0.01])
@@ -100,12 +100,6 @@ def test_caps_that_leave_next_to_nothing_of_the_draws_are_still_met() -> None:
     assert (rows <= caps + 1e-12).all() and len(np.unique(rows, axis=0)) == 20
 
 
-def test_what_is_over_a_cap_goes_to_sources_with_room() -> None:
-    caps = np.array([0.5, 0.4, 0.2])
-    rows = handed_on(np.array([[1.0, 0, 0], [0, 0, 1.0], [0.5, 0.4, 0.1]]), caps)
-    np.testing.assert_allclose(rows, [[0.5, 0.5 * 2 / 3, 0.5 / 3], [0.8 * 5 / 9, 0.8 * 4 / 9, 0.2], [0.5, 0.4, 0.1]])
-
-
 def test_draws_are_dirichlet_draws_around_the_tempered_prior() -> None:
     """At one strength, without caps in reach, mean and variance are those of the distribution."""
     prior, strength = np.array([0.64, 0.32, 0.04]), 3.0
@@ -154,7 +148,7 @@ def test_regmix_published_mixtures_meet_its_caps_but_are_flatter_than_its_settin
         return [*np.quantile(rows.max(axis=1), [0.1, 0.5, 0.9]), (rows < 5e-4).mean()]
 
     published = dirichlet(prior, 512, seed=42)
-    flat = dirichlet(prior, 512, seed=42, temperature=0.0, strengths=(1.0, 5.0))
+    flat = dirichlet(prior, 512, seed=42, power=0.0, strengths=(1.0, 5.0))
     np.testing.assert_allclose(marginals(flat), marginals(theirs), atol=0.03)
     np.testing.assert_allclose(flat.mean(axis=0), theirs.mean(axis=0), atol=0.035)
     assert marginals(published)[1] > marginals(theirs)[1] + 0.1
@@ -259,7 +253,7 @@ def test_where_predictors_disagree_proposals_go() -> None:
         (lambda: dirichlet(np.array([0.5, -0.1]), 5), "at least two sources"),
         (lambda: dirichlet(np.array([0.5, float("nan")]), 5), "at least two sources"),
         (lambda: dirichlet(PRIOR, 0), "`num`"),
-        (lambda: dirichlet(PRIOR, 5, temperature=2.0), "`temperature`"),
+        (lambda: dirichlet(PRIOR, 5, power=2.0), "`power`"),
         (lambda: dirichlet(PRIOR, 5, strengths=(2.0, 1.0)), "`strengths`"),
         (lambda: dirichlet(PRIOR, 5, at_most=np.full(7, 0.1)), "sum to at least 1. The sources cannot fill the budget"),
         (lambda: dirichlet(PRIOR, 5, at_most=np.ones(3)), "for each of 7 sources"),

@@ -284,7 +284,7 @@ def curves(
 
     weights: of the runs; None draws no dots.
     """
-    error = fit.tried[0].error
+    error = fit.error
     low, high = float(fit.curves.min() - error), float(fit.curves.max() + error)
     domain = [min(low, float(fit.losses.min())), max(high, float(np.quantile(fit.losses, 0.8)))]
     drawn = sample(fit.losses, max(20, _MAX_POINTS // len(sources)))

@@ -24,11 +24,15 @@ _NUM_CURVES, _NUM_POINTS = 8, 150  # of a single metric
 
 
 class Tried(NamedTuple):
-    """A regressor that was tried: its rank correlation and root mean squared error on runs it was not fitted to."""
+    """A regressor that was tried: its rank correlation and root mean squared error on runs it was not fitted to.
+
+    correlation: None where it foretells the same for all. error: None where it was not tried, for the reason.
+    """
 
     name: str
     correlation: float | None
-    error: float
+    error: float | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,18 +40,30 @@ class Fitted:
     """One loss, and what foretells it.
 
     metric: its name. losses: measured [runs]. held_out: foretold for each run from other runs [runs].
-    tried: the regressors, the chosen one first.
-    foretold: for the mixture found, and for each baseline.
+    regressor: the chosen one. tried: all of them. mean_error: error of foretelling the mean of the other runs.
+    foretold: for `found`, the mixture found, and for each baseline.
     shares, curves: response curves [sources, points] (`mixtures.response`).
     """
 
     metric: str
     losses: np.ndarray
     held_out: np.ndarray
+    regressor: str
     tried: tuple[Tried, ...]
     foretold: Mapping[str, float]
     shares: np.ndarray
     curves: np.ndarray
+    mean_error: float | None = None
+
+    @property
+    def chosen(self) -> Tried:
+        """What is known of the regressor chosen."""
+        return next(tried for tried in self.tried if tried.name == self.regressor)
+
+    @property
+    def error(self) -> float:
+        """Of the regressor chosen."""
+        return float(np.sqrt(np.mean((self.held_out - self.losses) ** 2)))
 
 
 class Verified(NamedTuple):
@@ -105,7 +121,9 @@ class MixtureReport:
         for fit in self.fits:
             for name, values in (("losses", fit.losses), ("held_out", fit.held_out)):
                 check(values.shape == (num,), f"{fit.metric}.{name}", values.shape, f"a number for each of {num} runs")
-            check(len(fit.tried) > 0, f"{fit.metric}.tried", fit.tried, "the chosen regressor, then others")
+            names = [tried.name for tried in fit.tried]
+            check(fit.regressor in names, f"{fit.metric}.regressor", fit.regressor, f"one of those tried, {names}")
+            check("found" in fit.foretold, f"{fit.metric}.foretold", dict(fit.foretold), "given for `found`")
             for name, values in (("shares", fit.shares), ("curves", fit.curves)):
                 check(len(values) == k, f"{fit.metric}.{name}", values.shape, f"a row for each of {k} sources")
 
@@ -196,8 +214,8 @@ def warnings(report: MixtureReport) -> list[str]:
     told = []
     if num < _FEW_RUNS * k:
         told.append(f"{num} runs are few for {k} sources: {_FEW_RUNS * k} or more would be better.")
-    correlation = main.tried[0].correlation
-    if correlation is None or correlation < _POOR:
+    correlation = main.chosen.correlation
+    if correlation is None or correlation < _POOR or (main.mean_error is not None and main.error >= main.mean_error):
         rank = "none" if correlation is None else f"{correlation:.2f}"
         told.append(
             f"The losses of runs that were held out are foretold badly (rank correlation {rank}): take the best "

@@ -23,11 +23,13 @@ Cost: 512 mixtures of 17 sources 0.1 s, `propose` as much and 20,000 predictions
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from assay.errors import InvalidParameterError, check, check_integer, check_number
+from assay.mixtures.optimum import within
+from assay.mixtures.regression import Predictor
 from assay.mixtures.runs import Runs
 from assay.models.calibration import spearman
 
@@ -52,14 +54,6 @@ _NUM_PARENTS = 8
 _TAIL = 4  # sizes at the end of a learning curve that its law is fitted to
 
 Predict = Callable[[np.ndarray], np.ndarray]
-
-
-class Predictor(Protocol):
-    """What foretells losses [rows] of mixtures [rows, sources]."""
-
-    def predict(self, weights: np.ndarray) -> np.ndarray: ...
-
-
 Fit = Callable[[np.ndarray, np.ndarray, int], Predictor]
 
 
@@ -68,7 +62,7 @@ def dirichlet(
     num: int,
     seed: int = 0,
     *,
-    temperature: float = 0.5,
+    power: float = 0.5,
     strengths: tuple[float, float] = (0.1, 5.0),
     at_most: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -76,7 +70,7 @@ def dirichlet(
 
     Args:
         prior: share of each source in what there is [sources]; scaled to sum to 1.
-        temperature: the power that the prior is raised to before drawing; 1 draws around it, 0 around equal shares.
+        power: that the prior is raised to before drawing, 1 / temperature; 1 draws around it, 0 around equal shares.
         strengths: least and greatest sum of the Dirichlet's parameters; 15 between them, evenly by logarithm.
         at_most: caps [sources]; default 15 times the prior. With tokens available and epochs allowed it is
             `epochs * available / budget`.
@@ -86,11 +80,11 @@ def dirichlet(
     """
     prior = _prior(prior)
     check_integer("num", num, 1, _MAX_NUM)
-    check_number("temperature", temperature, "a number from 0 to 1", lambda t: 0 <= t <= 1)
+    check_number("power", power, "a number from 0 to 1", lambda p: 0 <= p <= 1)
     low, high = strengths
     check(0 < low <= high < float("inf"), "strengths", strengths, "two numbers above 0, the lower one first")
     caps = _caps(at_most if at_most is not None else np.minimum(_MAX_TIMES_PRIOR * prior, 1.0), len(prior))
-    tempered = np.where(prior > 0, prior**temperature, 0.0)
+    tempered = np.where(prior > 0, prior**power, 0.0)
     tempered /= tempered.sum()
     steps = np.geomspace(low, high, _NUM_STRENGTHS)
     rng = np.random.default_rng([seed, 0])
@@ -98,7 +92,7 @@ def dirichlet(
     def draw(size: int) -> np.ndarray:
         return _draw(tempered * steps[rng.integers(_NUM_STRENGTHS, size=size)][:, None], rng)
 
-    return _some_of(_within(draw, num * _OVERSAMPLE, caps), num, rng)
+    return _some_of(_draws_within(draw, num * _OVERSAMPLE, caps), num, rng)
 
 
 def space_filling(
@@ -128,7 +122,7 @@ def space_filling(
     if prior is None:
         centre, caps = np.full(num_sources, 1 / num_sources), _caps(at_most, num_sources)
         even = np.ones(num_sources)
-        rows = _some_of(_within(lambda size: rng.dirichlet(even, size), wanted, caps), wanted, rng, num)
+        rows = _some_of(_draws_within(lambda size: rng.dirichlet(even, size), wanted, caps), wanted, rng, num)
     else:
         centre = _prior(prior)
         check(len(centre) == num_sources, "prior", len(centre), f"a share for each of {num_sources} sources")
@@ -137,7 +131,7 @@ def space_filling(
     first = rows[:1]
     if corners:
         ends = np.concatenate([centre[None], np.eye(num_sources)])
-        first = _rounded(handed_on(ends, caps), caps)[np.append(True, caps > 0)][:num] / GRID
+        first = _rounded(within(ends, caps), caps)[np.append(True, caps > 0)][:num] / GRID
     return np.concatenate([first, rows[_farthest(rows, first, num - len(first))]])
 
 
@@ -247,7 +241,7 @@ def propose(
     def anywhere(size: int) -> np.ndarray:
         return _draw(prior * 10.0 ** rng.uniform(-1, 1.5, (size, 1)), rng)
 
-    rows = np.unique(np.concatenate([_within(draw, _DRAWS, caps) for draw in (anywhere, around)]), axis=0) / GRID
+    rows = np.unique(np.concatenate([_draws_within(draw, _DRAWS, caps) for draw in (anywhere, around)]), axis=0) / GRID
     rows = rows[_distances(rows, runs.weights).min(axis=1) > 0.5 / GRID**2]
     if len(rows) < num:
         raise InvalidParameterError(
@@ -261,14 +255,6 @@ def propose(
     order = np.argsort(foretold.mean(axis=0) - foretold.std(axis=0), kind="stable")[: max(num**2, _MIN_LIKED)]
     liked = rows[order]
     return np.concatenate([liked[:1], liked[_farthest(liked, np.concatenate([runs.weights, liked[:1]]), num - 1)]])
-
-
-def handed_on(rows: np.ndarray, caps: np.ndarray) -> np.ndarray:
-    """Mixtures within caps: what is over one is handed to the others by the room that they have [rows, sources]."""
-    within = np.minimum(rows, caps)
-    room = caps - within
-    excess = np.maximum(1 - within.sum(axis=1, keepdims=True), 0)
-    return within + excess * room / np.maximum(room.sum(axis=1, keepdims=True), 1e-300)
 
 
 def _prior(prior: np.ndarray) -> np.ndarray:
@@ -304,7 +290,7 @@ def _draw(alphas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return drawn / drawn.sum(axis=1, keepdims=True)
 
 
-def _within(draw: Callable[[int], np.ndarray], num: int, caps: np.ndarray) -> np.ndarray:
+def _draws_within(draw: Callable[[int], np.ndarray], num: int, caps: np.ndarray) -> np.ndarray:
     """Of `num` draws those within the caps, in multiples of the least share [rows, sources] int64."""
     kept, over = [], []
     for start in range(0, num, _CHUNK):
@@ -313,7 +299,7 @@ def _within(draw: Callable[[int], np.ndarray], num: int, caps: np.ndarray) -> np
         rows /= rows.sum(axis=1, keepdims=True)
         is_within = (rows <= caps).all(axis=1)
         kept.append(_rounded(rows[is_within], caps))
-        over.append(_rounded(handed_on(rows[~is_within], caps), caps))
+        over.append(_rounded(within(rows[~is_within], caps), caps))
     found = np.concatenate(kept)
     return found if len(found) >= _LEAST_KEPT * num else np.concatenate([found, *over])
 
