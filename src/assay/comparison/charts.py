@@ -10,8 +10,8 @@ from assay.comparison.result import multiplier_estimate
 from assay.terminal import printable
 
 VERDICT_COLOURS = {"better": "#0b7a5b", "worse": "#b3361e", "no difference shown": "#6b7280", "yardstick": "#374151"}
-_INK, _GRID, _POOL = "#1f2933", "#e5e7eb", "#c3cad4"
-_PALETTE = [
+INK, GRID, PALE = "#1f2933", "#e5e7eb", "#c3cad4"
+PALETTE = [
     "#2f6db5",
     "#e08a1e",
     "#4c9f70",
@@ -30,18 +30,18 @@ _CONFIG = {
     "font": "sans-serif",
     "view": {"stroke": None},
     "axis": {
-        "labelColor": _INK,
-        "titleColor": _INK,
-        "gridColor": _GRID,
-        "domainColor": _GRID,
-        "tickColor": _GRID,
+        "labelColor": INK,
+        "titleColor": INK,
+        "gridColor": GRID,
+        "domainColor": GRID,
+        "tickColor": GRID,
         "labelFontSize": 12,
         "titleFontSize": 12,
         "titleFontWeight": "normal",
         "labelLimit": 260,
     },
     "legend": {"labelFontSize": 12, "labelLimit": 420, "titleFontSize": 12, "symbolType": "square"},
-    "text": {"color": _INK, "fontSize": 12},
+    "text": {"color": INK, "fontSize": 12},
 }
 
 
@@ -65,13 +65,13 @@ def forest(arms: Sequence[Mapping[str, Any]]) -> str:
         "scale": {"domain": list(VERDICT_COLOURS), "range": list(VERDICT_COLOURS.values())},
         "legend": None,
     }
-    return _svg(
+    return svg(
         {
             "width": 800,
             "height": {"step": 44},
             "data": {"values": rows},
             "layer": [
-                {"data": {"values": [{"zero": 0}]}, "mark": {"type": "rule", "color": _INK}, "encoding": _x("zero")},
+                {"data": {"values": [{"zero": 0}]}, "mark": {"type": "rule", "color": INK}, "encoding": _x("zero")},
                 {
                     "mark": {"type": "rule", "strokeWidth": 3},
                     "encoding": {"y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}, "color": colour},
@@ -133,19 +133,19 @@ def curve(points: Sequence[Mapping[str, Any]], arms: Sequence[Mapping[str, Any]]
         "text": {"field": "label"},
         "color": colour,
     }
-    return _svg(
+    return svg(
         {
             "width": 800,
             "height": 300,
             "layer": [
                 {
                     "data": {"values": list(points)},
-                    "mark": {"type": "area", "color": _POOL, "opacity": 0.45},
+                    "mark": {"type": "area", "color": PALE, "opacity": 0.45},
                     "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
                 },
                 {
                     "data": {"values": list(points)},
-                    "mark": {"type": "line", "color": _INK, "point": {"color": _INK, "size": 40}},
+                    "mark": {"type": "line", "color": INK, "point": {"color": INK, "size": 40}},
                     "encoding": {"x": x, "y": y},
                 },
                 {
@@ -193,7 +193,7 @@ def composition(pool: Mapping[str, float], arms: Mapping[str, Mapping[str, float
         for source, tokens in shares.items():
             merged[source if source in named else _OTHER] += tokens / total  # type: ignore[assignment]
         rows += [{"arm": label, "source": s, "share": merged[s], "order": k} for k, s in enumerate(domain) if merged[s]]
-    return _svg(
+    return svg(
         {
             "width": 800,
             "height": {"step": 34},
@@ -218,7 +218,7 @@ def composition(pool: Mapping[str, float], arms: Mapping[str, Mapping[str, float
                 "color": {
                     "field": "source",
                     "type": "nominal",
-                    "scale": {"domain": domain, "range": [*_PALETTE[: len(named)], _POOL]},
+                    "scale": {"domain": domain, "range": [*PALETTE[: len(named)], PALE]},
                     "legend": {"title": None, "orient": "bottom", "columns": 2},
                 },
             },
@@ -255,7 +255,7 @@ def histogram(data: Mapping[str, Any], title: str, cut: float | None) -> str:
                 "color": {
                     "field": "of",
                     "type": "nominal",
-                    "scale": {"domain": ["pool", "chosen"], "range": [_POOL, _PALETTE[0]]},
+                    "scale": {"domain": ["pool", "chosen"], "range": [PALE, PALETTE[0]]},
                     "legend": {"title": None, "orient": "bottom"},
                 },
             },
@@ -266,7 +266,7 @@ def histogram(data: Mapping[str, Any], title: str, cut: float | None) -> str:
             {
                 "data": {"values": [{"cut": cut, "text": "lowest chosen"}]},
                 "layer": [
-                    {"mark": {"type": "rule", "strokeDash": [4, 3], "color": _INK}, "encoding": _x("cut")},
+                    {"mark": {"type": "rule", "strokeDash": [4, 3], "color": INK}, "encoding": _x("cut")},
                     {
                         "mark": {"type": "text", "align": "center", "dy": -8},
                         "encoding": {**_x("cut"), "y": {"value": 0}, "text": {"field": "text"}},
@@ -274,7 +274,7 @@ def histogram(data: Mapping[str, Any], title: str, cut: float | None) -> str:
                 ],
             }
         )
-    return _svg({"width": 360, "height": 160, "layer": layers})
+    return svg({"width": 360, "height": 160, "layer": layers})
 
 
 def _x(field: str) -> dict[str, Any]:
@@ -295,7 +295,8 @@ def _spread(lines: Sequence[Mapping[str, Any]], gap: float) -> list[dict[str, An
     return spread
 
 
-def _svg(spec: dict[str, Any]) -> str:
+def svg(spec: dict[str, Any]) -> str:
+    """A Vega-Lite specification, drawn in the report's style."""
     return vl_convert.vegalite_to_svg(
         {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "config": _CONFIG, **_drawable(spec)}
     )

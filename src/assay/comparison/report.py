@@ -45,7 +45,7 @@ def render(comparison: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
     arms = comparison["arms"]
     rivals = [arm for arm in arms if "effect" in arm]
     pool = arms[0]["composition"]["pool"]
-    return _template().render(
+    return template("report.html.j2").render(
         c=comparison,
         arms=arms,
         shown=shown,
@@ -89,8 +89,16 @@ def _dropped(arms: list[dict[str, Any]]) -> list[tuple[str, list[int]]]:
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """A page's template, with the style sheet that all reports share."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals["style"] = _file("report.css")
     environment.filters["signed"] = charts.signed
+    environment.filters["share"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["correlation"] = lambda value: "none" if value is None else f"{value:.3f}".replace("-", "−")
     environment.filters["seconds"] = lambda value: f"{value:,.1f} s" if value < 100 else f"{value:,.0f} s"
-    return environment.from_string(files("assay.comparison").joinpath("report.html.j2").read_text(encoding="utf-8"))
+    return environment.from_string(_file(name))
+
+
+def _file(name: str) -> str:
+    return files("assay.comparison").joinpath(name).read_text(encoding="utf-8")

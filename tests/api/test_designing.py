@@ -1,0 +1,76 @@
+"""Tables of runs to do: they come back with the losses that a trainer adds."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from assay.api.designing import SCHEMES, design
+from assay.errors import InputError, InvalidParameterError
+from assay.mixtures.runs import read_runs
+
+HAVE = {"web": 900e6, "books, old": 90e6, "code": 10e6}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("scheme", list(SCHEMES))
+def test_a_table_comes_back_with_the_losses_added(tmp_path: Path, scheme: str, suffix: str) -> None:
+    table = tmp_path / f"runs.{suffix}"
+    todo = design(HAVE, 24, scheme=scheme, out=str(table))
+    assert todo.sources == tuple(HAVE) and todo.metrics == () and len(todo) == 24
+    losses = np.random.default_rng(0).random(24)
+    with open(tmp_path / "losses.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["run", "loss.target"])
+        writer.writerows(reversed(list(zip(todo.names, losses.tolist(), strict=True))))
+    done = read_runs([str(table), str(tmp_path / "losses.csv")])
+    assert done.names == todo.names and done.sources == todo.sources
+    np.testing.assert_allclose(done.weights, todo.weights, atol=1e-15)
+    np.testing.assert_array_equal(done.loss("target"), losses)
+
+
+def test_no_source_is_read_more_often_than_allowed() -> None:
+    for scheme in SCHEMES:
+        runs = design(HAVE, 32, scheme=scheme, budget="100M tokens", max_epochs=2)
+        epochs = runs.weights * 100e6 / np.array(list(HAVE.values()))
+        assert epochs.max() <= 2 + 1e-9
+        assert epochs[:, 2].max() > 1  # and the cap is used
+
+
+def test_names_alone_count_alike() -> None:
+    runs = design(["a", "b", "c"], 200, scheme="regmix")
+    np.testing.assert_allclose(runs.weights.mean(axis=0), 1 / 3, atol=0.1)
+    np.testing.assert_array_equal(design(HAVE, 8, seed=1).weights, design(HAVE, 8, seed=1).weights)
+
+
+def test_corners_begin_with_what_there_is_then_each_source_alone() -> None:
+    weights = design(HAVE, 8, corners=True).weights
+    np.testing.assert_allclose(weights[0], [0.9, 0.09, 0.01])
+    np.testing.assert_allclose(np.diag(weights[1:4]), [1, 1, 0.15])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"scheme": "regmx"}, "Did you mean 'regmix'"),
+        ({"sources": "web"}, "tokens by name, or a list of names"),
+        ({"sources": ["web"]}, "at least two different names"),
+        ({"sources": ["web", "web"]}, "at least two different names"),
+        ({"sources": {"web": 1.0, "code": 0.0}}, "`sources.code` .* above 0"),
+        ({"sources": ["web", "code"], "budget": "1k tokens"}, "not names alone"),
+        ({"budget": "10%"}, "`budget` .* in tokens"),
+        ({"budget": "100B tokens"}, "cannot fill the budget"),
+        ({"budget": "1M tokens", "max_epochs": 0}, "`max_epochs`"),
+        ({"scheme": "regmix", "corners": True}, "`corners`"),
+        ({"num": 0}, "`num`"),
+    ],
+)
+def test_what_cannot_be_designed_is_refused(arguments: dict, words: str) -> None:
+    with pytest.raises(InvalidParameterError, match=words):
+        design(**{"sources": HAVE, "num": 8} | arguments)
+
+
+def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\.csv"):
+        design(HAVE, 8, out=str(tmp_path / "runs.xlsx"))
