@@ -53,7 +53,7 @@ from assay.models.linear import features
 from assay.models.linear_fit import fit
 from assay.models.tokenizer import BPE
 from assay.scorers.minhash import MinHash
-from benchmarks import gpt
+from benchmarks import gpt, mixtures
 from benchmarks.data import (
     PeerMissing,
     benchmark_files,
@@ -565,6 +565,7 @@ ROWS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "diversity.200k": diversity_200k,
     **gpt.ROWS,
     "lm_loss.score": lm_loss_score,
+    "regmix.fit": mixtures.regmix_fit,
 }
 
 
