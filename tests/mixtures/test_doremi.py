@@ -63,6 +63,12 @@ def test_the_more_there_is_to_learn_the_more_weight() -> None:
     np.testing.assert_allclose(weights[:2], [0.75, 0.25], atol=0.01)  # where 1 - a = 0.5 - b, and a + b = 1
 
 
+def test_a_source_that_runs_out_stays_below_its_limit() -> None:
+    found = doremi(lambda _: np.array([1.0, 0.0, 0.1]), 3, steps=50, at_most=np.array([0.2, 1.0, 1.0]))
+    assert found.path.max(axis=0)[0] == pytest.approx(0.2)
+    np.testing.assert_allclose(found.path.sum(axis=1), 1)
+
+
 def test_a_source_that_a_step_did_not_see_keeps_its_last_excess() -> None:
     given = iter([np.array([0.4, 0.2]), np.array([np.nan, 0.3]), np.array([np.nan, np.nan])])
     found = doremi(lambda _: next(given), 2, steps=3)
