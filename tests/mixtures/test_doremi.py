@@ -39,7 +39,7 @@ def test_a_quadratic_game_ends_at_the_equaliser(hardness: list[float]) -> None:
         x = (weights * heights) @ centres / (weights * heights).sum()
         return heights * ((x - centres) ** 2).sum(axis=1)
 
-    found = doremi(answer, 3, steps=20_000, step_size=0.01, smoothing=0.0)
+    found = doremi(answer, 3, steps=8_000, step_size=0.025, smoothing=0.0)
     losses = answer(found.weights)
     used = found.weights > 0.01  # less is what the first steps leave in the average
     np.testing.assert_allclose(losses[used], losses[used].mean(), rtol=0.01)  # equal where there is mass
