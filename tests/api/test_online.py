@@ -87,6 +87,14 @@ def test_sources_that_teach_each_other_nothing_have_no_edges() -> None:
     np.testing.assert_array_equal(learn_skills(Retrained(), tokens=60 * LENGTH, by="pairs"), np.eye(3))
 
 
+def test_no_source_is_read_more_often_than_allowed() -> None:
+    tokens = 1000 * LENGTH  # 400 documents of each source
+    found = skillit(Retrained(), tokens=tokens, steps=5, step_size=3.0, max_epochs=1)
+    assert found.path.max() <= 0.4 + 1e-9 < skillit(Retrained(), tokens=tokens, steps=5, step_size=3.0).path.max()
+    with pytest.raises(InvalidParameterError, match="`max_epochs` .=1. must be at least 1.25 for"):
+        doremi(Retrained(), tokens=1500 * LENGTH, max_epochs=1)
+
+
 def test_bad_input_is_refused() -> None:
     with pytest.raises(InvalidParameterError, match="no held-out text of source 'easy'"):
         doremi(Retrained(with_own=False), tokens=1e4)

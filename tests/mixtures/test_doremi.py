@@ -39,7 +39,7 @@ def test_a_quadratic_game_ends_at_the_equaliser(hardness: list[float]) -> None:
         x = (weights * heights) @ centres / (weights * heights).sum()
         return heights * ((x - centres) ** 2).sum(axis=1)
 
-    found = doremi(answer, 3, steps=20_000, step_size=0.01, smoothing=0.0)
+    found = doremi(answer, 3, steps=8_000, step_size=0.025, smoothing=0.0)
     losses = answer(found.weights)
     used = found.weights > 0.01  # less is what the first steps leave in the average
     np.testing.assert_allclose(losses[used], losses[used].mean(), rtol=0.01)  # equal where there is mass
@@ -61,6 +61,12 @@ def test_the_more_there_is_to_learn_the_more_weight() -> None:
     weights = doremi(answer, 3, steps=3000, step_size=0.1, smoothing=0.0).weights
     assert weights[0] > weights[1] > weights[2]
     np.testing.assert_allclose(weights[:2], [0.75, 0.25], atol=0.01)  # where 1 - a = 0.5 - b, and a + b = 1
+
+
+def test_a_source_that_runs_out_stays_below_its_limit() -> None:
+    found = doremi(lambda _: np.array([1.0, 0.0, 0.1]), 3, steps=50, at_most=np.array([0.2, 1.0, 1.0]))
+    assert found.path.max(axis=0)[0] == pytest.approx(0.2)
+    np.testing.assert_allclose(found.path.sum(axis=1), 1)
 
 
 def test_a_source_that_a_step_did_not_see_keeps_its_last_excess() -> None:

@@ -1,5 +1,8 @@
 """Relevance of sources: planted sums of few sources, scikit-learn's Lasso, and budgets that no other budget beats."""
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -93,12 +96,36 @@ def test_a_target_is_told_by_what_runs_lose_on_it() -> None:
 
 def test_what_a_share_saves_is_told_from_the_weights_of_runs() -> None:
     rng = np.random.default_rng(6)
-    weights = rng.dirichlet(np.ones(6), 64)
-    saves = np.array([0.9, 0.0, 0.0, 0.4, 0.0, 0.0])
-    found = of_weights(runs_of(weights, {"target": 3 - weights @ saves + 0.005 * rng.normal(size=64)}), "target")
-    np.testing.assert_allclose(found.nu, saves, atol=0.05)
-    tokens = budgets(found.nu, 1e6)
-    assert tokens[[0, 3]].sum() > 0.9e6
+    weights = rng.dirichlet(np.ones(5), 64)
+    weights = np.insert(0.9 * weights, 2, 0.1, axis=1)  # the third is the same in all runs
+    saves = np.array([0.9, 0.0, 5.0, 0.4, 0.0, 0.0])
+    found = of_weights(
+        runs_of(weights, {"target": 3 - np.sqrt(weights) @ saves + 0.005 * rng.normal(size=64)}), "target"
+    )
+    expected = saves * np.sqrt(weights).std(axis=0)
+    np.testing.assert_allclose(found.nu, expected, atol=0.01)
+    assert found.nu[2] == 0
+
+
+def test_on_the_runs_of_regmix_each_domain_is_made_of_its_own_text(shared: Path) -> None:
+    tables = []
+    for name in ("train_mixture_1m", "train_pile_loss_1m"):
+        with open(shared / f"papers/regmix/{name}.csv", newline="") as file:
+            header, *rows = csv.reader(file)
+        values = np.array(sorted(rows, key=lambda row: int(row[0])), np.float64)[:64, 1:]
+        tables.append((header[1:], values))
+    (sources, weights), (metrics, losses) = tables
+    named = tuple(name.removeprefix("train_the_pile_") for name in sources)
+    runs = Runs(
+        sources=named,
+        weights=weights / weights.sum(axis=1, keepdims=True),
+        metrics=tuple(name.removeprefix("metric/the_pile_").removesuffix("_val_loss") for name in metrics),
+        losses=losses,
+        names=tuple(map(str, range(64))),
+    )
+    found = {metric: of_weights(runs, metric) for metric in runs.metrics}
+    assert {metric: named[int(np.argmax(one.nu))] for metric, one in found.items()} == {m: m for m in found}
+    assert np.mean([one.explained for one in found.values()]) == pytest.approx(0.82, abs=0.01)
 
 
 def test_bad_input_is_refused() -> None:

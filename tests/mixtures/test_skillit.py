@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from assay.errors import InvalidParameterError
-from assay.mixtures.online import Reader, Step
+from assay.mixtures.online import Reader, Step, within
 from assay.mixtures.skillit import graph_of_pairs, graph_of_runs, skillit, update
 
 # Skills 0 -> 1 -> 2 -> 3, a chain, and 4 that depends on 0 and 3. PREREQUISITES[i, j]: i must be known to learn j.
@@ -109,6 +109,16 @@ def test_a_reader_is_what_it_has_read_in_all() -> None:
     np.testing.assert_allclose(reader(np.array([1.0, 0.0])), [26.0, 14.0])
     with pytest.raises(InvalidParameterError, match="`tokens`"):
         Reader(lambda tokens: tokens, 2, tokens=0)
+
+
+def test_limits_are_kept_and_what_is_too_much_goes_to_the_others() -> None:
+    limits = np.array([0.3, 0.4, 0.2, 0.2, 0.2])
+    found = skillit(lambda: gated(0.3), np.eye(5) + 0.5 * PREREQUISITES, steps=10, step_size=2.0, at_most=limits)
+    assert (found.path <= limits + 1e-12).all()
+    np.testing.assert_allclose(found.path.sum(axis=1), 1)
+    np.testing.assert_allclose(within(np.array([1.0, 0.0, 0.0]), np.array([0.5, 0.25, 1.0])), [0.5, 0.1, 0.4])
+    with pytest.raises(InvalidParameterError, match="`at_most`.*room for 1"):
+        within(np.array([0.5, 0.5]), np.array([0.5, 0.4]))
 
 
 def test_bad_input_is_refused() -> None:

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from assay.api.simulated import Simulated, bits_of, columns_of, own_metric, weights_of
+from assay.api.simulated import Simulated, bits_of, columns_of, limits_of, own_metric, weights_of
 from assay.errors import check, check_choice, check_integer, check_number
 from assay.mixtures import doremi as game
 from assay.mixtures import skillit as skills
 from assay.mixtures.doremi import DoReMi
+from assay.mixtures.mixture import MAX_EPOCHS
 from assay.mixtures.online import Reader, Step
 from assay.mixtures.skillit import SkillIt
 
@@ -28,6 +29,7 @@ def doremi(
     reference: np.ndarray | None = None,
     step_size: float = game.STEP_SIZE,
     smoothing: float = game.SMOOTHING,
+    max_epochs: float | None = MAX_EPOCHS,
 ) -> DoReMi:
     """Weights by DoReMi: a reference model, then a proxy of the same tokens whose weights follow its excess losses.
 
@@ -36,6 +38,7 @@ def doremi(
         tokens: of each of the two trainings. steps: of the proxy's, of as many tokens each.
         reference: weights of the reference model [sources]; default in proportion to what there is of each source.
         step_size, smoothing: as of `mixtures.doremi`.
+        max_epochs: how often the text of a source may be read; None = no limit.
 
     Raises:
         InvalidParameterError: a source without held-out text of its own, or a bad parameter.
@@ -53,7 +56,8 @@ def doremi(
         return game.excess_losses(bits_of(simulation, read)[0], told, groups, simulation.sizes, num)[None]
 
     step = Reader(excess, num, tokens / steps)
-    return game.doremi(step, num, steps=steps, step_size=step_size, smoothing=smoothing)
+    limits = limits_of(simulation, tokens, max_epochs)
+    return game.doremi(step, num, steps=steps, step_size=step_size, smoothing=smoothing, at_most=limits)
 
 
 def learn_skills(
@@ -99,6 +103,7 @@ def skillit(
     prior: np.ndarray | None = None,
     step_size: float = skills.STEP_SIZE,
     window: int = skills.WINDOW,
+    max_epochs: float | None = MAX_EPOCHS,
 ) -> SkillIt:
     """A training by a skill graph, and one by equal weights beside it.
 
@@ -107,6 +112,7 @@ def skillit(
         graph: [sources, metrics]; default learnt by `learn_skills` with runs as long as a step.
         metrics: what is to be learnt; default all targets.
         prior, step_size, window: as of `mixtures.skillit`.
+        max_epochs: how often the text of a source may be read; None = no limit.
 
     Raises:
         InvalidParameterError: a graph of another shape, an unknown metric, or a bad parameter.
@@ -121,7 +127,15 @@ def skillit(
     def train() -> Step:
         return Reader(lambda read: _losses(simulation, read, columns), num, tokens / steps)
 
-    return skills.skillit(train, graph, steps=steps, step_size=step_size, window=window, prior=prior)
+    return skills.skillit(
+        train,
+        graph,
+        steps=steps,
+        step_size=step_size,
+        window=window,
+        prior=prior,
+        at_most=limits_of(simulation, tokens, max_epochs),
+    )
 
 
 def _losses(simulation: Simulated, tokens: np.ndarray, columns: list[int]) -> np.ndarray:

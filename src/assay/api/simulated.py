@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from assay.errors import InvalidParameterError, check, check_choice
+from assay.errors import InvalidParameterError, check, check_choice, check_number
 
 _OWN = "source:"  # metrics of a source's own held-out text begin so; they are no targets
 
@@ -55,6 +55,25 @@ def weights_of(simulation: Simulated, weights: np.ndarray | None) -> np.ndarray:
     ok = np.isfinite(given).all() and (given >= 0).all() and given.sum() > 0
     check(bool(ok), "weights", given.tolist(), "at least 0, and one above it")
     return np.asarray(given / given.sum(), np.float64)
+
+
+def limits_of(simulation: Simulated, tokens: float, max_epochs: float | None) -> np.ndarray | None:
+    """The largest weight that each source can have [sources].
+
+    Args:
+        tokens: of the whole training. max_epochs: how often its text may be read; None = no limit.
+
+    Raises:
+        InvalidParameterError: all sources read so often are fewer tokens.
+    """
+    if max_epochs is None:
+        return None
+    check_number("max_epochs", max_epochs, "a number above 0, or None", lambda x: x > 0)
+    limits = np.minimum(1.0, max_epochs * simulation.available / tokens)
+    have = max_epochs * float(simulation.available.sum())
+    rule = f"at least {tokens / float(simulation.available.sum()):.2f} for {tokens:,.0f} tokens"
+    check(have >= tokens, "max_epochs", max_epochs, rule, "Read less, or more often.")
+    return np.asarray(limits)
 
 
 def columns_of(simulation: Simulated, metrics: Sequence[str] | None) -> list[int]:

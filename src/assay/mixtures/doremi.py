@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from assay.errors import InvalidParameterError, check, check_integer, check_number
-from assay.mixtures.online import Step
+from assay.mixtures.online import Step, within
 
 STEP_SIZE = 1.0  # per bit per byte
 SMOOTHING = 1e-3  # the paper's; the trainer of the authors' code has 1e-4
@@ -62,6 +62,7 @@ def doremi(
     steps: int = 100,
     step_size: float = STEP_SIZE,
     smoothing: float = SMOOTHING,
+    at_most: np.ndarray | None = None,
 ) -> DoReMi:
     """Plays the game for so many steps; the first step trains on equal weights.
 
@@ -69,6 +70,7 @@ def doremi(
         step: trains the proxy for one more step by weights [sources], then gives its excess losses [sources], at least
             0, NaN for a source of which nothing was measured (`excess_losses`).
         steps: updates. step_size: of the exponent. smoothing: share of the mass that is always spread evenly.
+        at_most: largest weight of each source [sources]; default no limit.
 
     Raises:
         InvalidParameterError: a bad parameter, or a step that gives anything but excess losses.
@@ -76,7 +78,7 @@ def doremi(
     check_integer("num_sources", num_sources, 2)
     check_integer("steps", steps, 1, 1_000_000)
     _check_rates(step_size, smoothing)
-    weights = np.full(num_sources, 1 / num_sources)
+    weights = within(np.full(num_sources, 1 / num_sources), at_most)
     last = np.zeros(num_sources)
     path, excess = np.empty((steps, num_sources)), np.empty((steps, num_sources))
     for t in range(steps):
@@ -87,7 +89,7 @@ def doremi(
                 "at least 0, and NaN where nothing was measured; excess_losses() does."
             )
         last = np.where(np.isnan(found), last, found)
-        weights = update(weights, last, step_size=step_size, smoothing=smoothing)
+        weights = within(update(weights, last, step_size=step_size, smoothing=smoothing), at_most)
         path[t], excess[t] = weights, last
     return DoReMi(path.mean(axis=0), path, excess)
 

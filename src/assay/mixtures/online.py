@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from assay.errors import check_number
+from assay.errors import check, check_number
+from assay.kernels.filling import fill
 
 Step = Callable[[np.ndarray], np.ndarray]
 """Trains a model for one more step by weights [sources], then measures it [figures]; the model is the caller's."""
@@ -36,3 +37,21 @@ class Reader:
         """Reads one step by weights [sources], and gives the figures of the model that has read it all."""
         self.read = self.read + weights * self._tokens
         return self._measure(self.read[None])[0]
+
+
+def within(weights: np.ndarray, at_most: np.ndarray | None) -> np.ndarray:
+    """The weights, no source above its most; what is too much goes to the others in proportion [sources], sum 1.
+
+    Args:
+        weights: sum 1 [sources]. at_most: largest weight of each source [sources]; None = no limit.
+
+    Raises:
+        InvalidParameterError: limits that leave less than everything.
+    """
+    if at_most is None:
+        return weights
+    rule = f"a limit for each of {len(weights)} sources, that together leave room for 1"
+    ok = at_most.shape == weights.shape and bool((at_most >= 0).all()) and float(at_most.sum()) >= 1
+    check(ok, "at_most", at_most.tolist(), rule, "Read less text, or more often.")
+    met = fill(1.0, weights, at_most)
+    return met + fill(1.0 - float(met.sum()), at_most - met, at_most - met)  # where those with a weight are all full

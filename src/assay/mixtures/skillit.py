@@ -16,9 +16,11 @@ Two graphs can be learnt from short runs:
   with a lower loss on j than j alone does in as many steps. Off the diagonal A_ij is how much lower, as a share of what
   j alone gains; the authors' code writes 0.5 for every edge of its synthetic skills.
 
-What differs: the window counts evaluations, one a step, as the authors' code does and not the paper; exponents are
-scaled by nothing, so give losses of one unit (bits per byte) and see that step_size fits. The same training by equal
-weights (stratified sampling) is always run beside and reported.
+What differs: no source goes above `at_most`. The paper's rule has no such limit and reads a source that has run out
+again and again, the more the less that helps, since a loss that stays high asks for more. The window counts
+evaluations, one a step, as the authors' code does and not the paper; exponents are scaled by nothing, so give losses
+of one unit (bits per byte) and see that step_size fits. The same training by equal weights (stratified sampling) is
+always run beside and reported.
 
 Cost: sources + 1 short runs for the linear graph, sources squared for pairs; then two trainings, evaluated every step.
 
@@ -33,7 +35,7 @@ from typing import NamedTuple
 import numpy as np
 
 from assay.errors import InvalidParameterError, check, check_integer, check_number
-from assay.mixtures.online import Step
+from assay.mixtures.online import Step, within
 
 STEP_SIZE = 0.5  # the paper's for LEGO; .1 addition, .2 Natural Instructions, .8 Spanish questions
 WINDOW = 3
@@ -65,6 +67,7 @@ def skillit(
     step_size: float = STEP_SIZE,
     window: int = WINDOW,
     prior: np.ndarray | None = None,
+    at_most: np.ndarray | None = None,
 ) -> SkillIt:
     """Trains by the graph, and by equal weights beside.
 
@@ -73,6 +76,7 @@ def skillit(
         graph: how much each source teaches each figure [sources, figures], at least 0.
         steps: of as much text each. window: how many of the last evaluations count. step_size: of the exponent.
         prior: weights [sources]; default equal ones.
+        at_most: largest weight of each source, in both trainings [sources]; default no limit.
 
     Raises:
         InvalidParameterError: a bad parameter, or losses that are no numbers.
@@ -84,9 +88,9 @@ def skillit(
     path, losses = np.empty((steps, len(graph))), np.empty((steps, graph.shape[1]))
     for t in range(steps):
         seen = losses[max(0, t - window) : t] if t else np.ones((1, graph.shape[1]))
-        path[t] = update(graph, seen, prior=base, step_size=step_size)
+        path[t] = within(update(graph, seen, prior=base, step_size=step_size), at_most)
         losses[t] = _measured(step, path[t], graph.shape[1])
-    step, even = train(), np.full(len(graph), 1 / len(graph))
+    step, even = train(), within(np.full(len(graph), 1 / len(graph)), at_most)
     stratified = np.array([_measured(step, even, graph.shape[1]) for _ in range(steps)])
     return SkillIt(path.mean(axis=0), path, losses, stratified)
 
