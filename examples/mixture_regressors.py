@@ -6,7 +6,7 @@ Each regressor is fitted to some of the 512 runs at 1M parameters (several draws
 several seeds), once for each of 13 losses, and ranks the mixtures of the test tables at 1M, 60M and 1B. Shown:
 Spearman's correlation in hundredths, the mean over losses and draws, at 1B also the mean of the worst and of the best
 draw, and seconds of one fit. `lightgbm, published` stops early on the test runs at 1M, as the notebook does. The second
-table is of differences, with intervals by resampling the mixtures of a test table. A minute on one core.
+table is of differences, with intervals by resampling the mixtures of a test table. Two minutes on one core.
 """
 
 import sys
@@ -24,7 +24,7 @@ NUM_RUNS = (32, 64, 128, 256, 512)
 SIZES = ("1m", "60m", "1B")
 PUBLISHED = "lightgbm, published"
 WEB = "pile_cc_val_loss"
-RESAMPLES = 500
+RESAMPLES = 200
 
 
 def table(folder: Path, name: str) -> Runs:
