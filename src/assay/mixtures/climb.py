@@ -26,7 +26,8 @@ import numpy as np
 
 from assay.errors import InvalidParameterError, check, check_integer
 from assay.mixtures import extra
-from assay.mixtures.design import dirichlet, handed_on
+from assay.mixtures.design import dirichlet
+from assay.mixtures.optimum import within
 from assay.mixtures.regression import REGRESSORS, Predictor
 
 Measure = Callable[[np.ndarray], np.ndarray]
@@ -176,7 +177,7 @@ def _candidates(prior: np.ndarray, caps: np.ndarray, rng: np.random.Generator) -
     """Mixtures to choose from [draws, sources]: Dirichlet(prior), what is over a cap handed to the others."""
     drawn = rng.standard_gamma(np.broadcast_to(prior, (_NUM_DRAWS, len(prior))))
     drawn = drawn[drawn.sum(axis=1) > 0]  # parameters that are all tiny may give a row of zeros
-    return handed_on(drawn / drawn.sum(axis=1, keepdims=True), caps)
+    return within(drawn / drawn.sum(axis=1, keepdims=True), caps)
 
 
 def _measured(losses: Measure, weights: np.ndarray) -> np.ndarray:
