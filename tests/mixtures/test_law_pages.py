@@ -47,7 +47,7 @@ def test_examples_of_mixing_laws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     exec(first, names)
     for expression, value in noted(first).items():
         if value[0].isdigit():
-            assert f"{eval(expression, names):.4f}" == value.split()[0], expression
+            assert f"{eval(expression, names):.4f}" == value.split(":")[0], expression
     assert names["found"].advice == () and names["optimum"].gap <= 1e-6  # type: ignore[attr-defined]
     exec(second, names)
     np.testing.assert_allclose(names["late"].values, [2.8, 2.84], atol=1e-3)  # type: ignore[attr-defined]
