@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import assay
-from assay.api.mixture_output import search_and_report
-from assay.artifacts.workspace import Workspace
 from assay.terminal import console
 from compare_methods import KEPT, pool_documents, stored, target_documents
 
@@ -26,8 +24,7 @@ def main(data: Path) -> None:
     """Searches, verifies, and prints what was found."""
     pool = stored("pool", pool_documents(data))
     started = time.perf_counter()
-    recipe = assay.Recipe.from_dict(question(data, pool))
-    done = search_and_report(recipe, Workspace(KEPT), KEPT / "mixture")
+    done = assay.mix.search(question(data, pool), workspace=KEPT, out=KEPT / "mixture")
     console().print(done.table)
     print(f"{time.perf_counter() - started:.0f} s; {done.files}")
 

@@ -8,8 +8,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "assay"
 LADDER = [
     ["cli", "__init__"],
-    ["cli_models"],
-    ["explorer", "recipes", "demo", "options"],
+    ["cli_mix", "cli_models"],
+    ["explorer", "recipes", "demo", "options", "mix"],
     ["api"],
     ["corpus", "scorers", "mixtures", "selection", "refiners", "packing", "proxy", "comparison"],
     ["models"],

@@ -1,5 +1,6 @@
 """Assay finds out what training data is worth."""
 
+from assay import mix
 from assay.api.auditing import membership
 from assay.api.calibrating import calibrate
 from assay.api.comparing import compare
@@ -15,7 +16,6 @@ from assay.api.reading import benchmarks, read, write
 from assay.api.recipe import Arm, Recipe
 from assay.api.recipe_parts import Calibration
 from assay.api.refining import refine
-from assay.api.scheduling import available, schedule, write_phases
 from assay.api.scoring import score
 from assay.api.selecting import select
 from assay.api.soft_labels import soft_labels
@@ -29,7 +29,7 @@ from assay.artifacts.model import Model
 from assay.artifacts.verification import Verification
 from assay.errors import AssayError
 from assay.mixtures.mixture import Mixture
-from assay.mixtures.schedule import Phase, Schedule
+from assay.mixtures.schedule import Schedule
 from assay.models.embedding import Embedding
 from assay.models.gradients import Gradients
 from assay.models.membership import Membership
@@ -126,7 +126,6 @@ __all__ = [
     "NGram",
     "Overlap",
     "Perplexity",
-    "Phase",
     "PreSelect",
     "QuRating",
     "Quad",
@@ -151,7 +150,6 @@ __all__ = [
     "VoteK",
     "Weights",
     "ZipFit",
-    "available",
     "benchmarks",
     "calibrate",
     "compare",
@@ -164,9 +162,9 @@ __all__ = [
     "learn_quota",
     "losses",
     "membership",
+    "mix",
     "read",
     "refine",
-    "schedule",
     "score",
     "select",
     "soft_labels",
@@ -175,5 +173,4 @@ __all__ = [
     "verify_seeds",
     "weigh",
     "write",
-    "write_phases",
 ]

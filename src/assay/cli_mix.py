@@ -95,10 +95,10 @@ def search(
     progress: ProgressMode = "auto",
 ) -> None:
     """Find a mixture for the recipe's target by cheap runs, and verify it with matched proxies."""
-    from assay.api.mixture_output import search_and_report
+    from assay.api.mixture_output import search as run_search
 
     folder = out or recipe.parent
-    done = search_and_report(load_recipe(recipe, set), space_at(workspace, recipe), folder, verify=verify)
+    done = run_search(load_recipe(recipe, set), workspace=space_at(workspace, recipe), out=folder, verify=verify)
     _out.print(done.table)
     _out.print("\n" + "\n".join(f"{label:9}{path}" for label, path in done.files.items()), soft_wrap=True)
 

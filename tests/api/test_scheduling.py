@@ -14,6 +14,7 @@ from assay.artifacts.kinds import Corpus, Selection
 from assay.artifacts.workspace import Workspace
 from assay.corpus import jsonl, parts, sharing
 from assay.errors import ArtifactError, BudgetError, InvalidParameterError
+from assay.mix import Phase
 from tests.conftest import in_this_process, make_documents, write_jsonl
 from tests.mixtures.test_mixture import printed
 
@@ -82,14 +83,14 @@ def test_weights_are_met_within_a_document_with_the_repeats_they_imply(
 
 
 def test_what_is_available_is_counted_by_source(corpus: Corpus, workspace: Workspace) -> None:
-    found = assay.available(corpus, workspace=workspace)
+    found = assay.mix.available(corpus, workspace=workspace)
     assert found == sizes(corpus, workspace)
     exact = assay.tokenize(corpus, vocab_size=400, workspace=workspace)
-    counted = assay.available(corpus, tokens=exact, where="source <> 'law'", workspace=workspace)
+    counted = assay.mix.available(corpus, tokens=exact, where="source <> 'law'", workspace=workspace)
     assert counted["law"] == 0
     assert sum(counted.values()) < exact.manifest.summary["tokens"]
     with pytest.raises(InvalidParameterError, match="'sorce' is neither a column of the corpus nor a score"):
-        assay.available(corpus, "sorce", workspace=workspace)
+        assay.mix.available(corpus, "sorce", workspace=workspace)
 
 
 def test_a_mixture_stands_for_its_quota(corpus: Corpus, workspace: Workspace) -> None:
@@ -194,16 +195,16 @@ def test_a_recipe_takes_a_mixture_from_its_folder(tmp_path: Path) -> None:
 
 SCHEDULE = assay.Schedule(
     phases=(
-        assay.Phase(name="main", share=0.6, mixture=assay.Mixture(weights={"web": 0.7, "books": 0.28, "law": 0.02})),
-        assay.Phase(name="end", share=0.25, mixture=assay.Mixture(weights={"web": 0.3, "law": 0.7})),
-        assay.Phase(name="cooldown", share=0.15, mixture=assay.Mixture(weights={"books": 0.5, "law": 0.5})),
+        Phase(name="main", share=0.6, mixture=assay.Mixture(weights={"web": 0.7, "books": 0.28, "law": 0.02})),
+        Phase(name="end", share=0.25, mixture=assay.Mixture(weights={"web": 0.3, "law": 0.7})),
+        Phase(name="cooldown", share=0.15, mixture=assay.Mixture(weights={"books": 0.5, "law": 0.5})),
     )
 )
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_each_phase_meets_its_weights_and_reads_on(corpus: Corpus, workspace: Workspace, seed: int) -> None:
-    phases = assay.schedule(corpus, SCHEDULE, budget="12k tokens", seed=seed, workspace=workspace)
+    phases = assay.mix.schedule(corpus, SCHEDULE, budget="12k tokens", seed=seed, workspace=workspace)
     seen = np.zeros(sum(NUMBERS.values()), np.int64)
     for phase, selection in zip(SCHEDULE.phases, phases, strict=True):
         wanted = {name: 12_000 * phase.share * phase.mixture.weights.get(name, 0) for name in NUMBERS}
@@ -220,7 +221,7 @@ def test_each_phase_meets_its_weights_and_reads_on(corpus: Corpus, workspace: Wo
 def test_phases_of_one_mixture_read_what_one_selection_reads(corpus: Corpus, workspace: Workspace) -> None:
     mixture = assay.Mixture(weights=WEIGHTS)
     halves = assay.Schedule.cooldown(mixture, mixture, 0.4)
-    first, second = assay.schedule(corpus, halves, budget="15k tokens", workspace=workspace)
+    first, second = assay.mix.schedule(corpus, halves, budget="15k tokens", workspace=workspace)
     together = repeats(first) + repeats(second)
     whole = repeats(assay.select(corpus, mixture, budget="15k tokens", workspace=workspace))
     for name in NUMBERS:
@@ -233,7 +234,7 @@ def test_a_limit_counts_all_phases_and_what_it_leaves_goes_to_the_phases_others(
     have = sizes(corpus, workspace)
     base = assay.Mixture(weights={"web": 0.8, "books": 0.15, "law": 0.05})
     schedule = assay.Schedule.upsampled(base, {"law": 0.9}, share=0.3, max_epochs=2)
-    main, end = assay.schedule(corpus, schedule, budget="12k tokens", workspace=workspace)
+    main, end = assay.mix.schedule(corpus, schedule, budget="12k tokens", workspace=workspace)
     law = main.manifest.summary["groups"]["law"]["tokens"] + end.manifest.summary["groups"]["law"]["tokens"]
     assert law == 2 * have["law"]
     plan = schedule.plan(have, 12_000)
@@ -249,24 +250,24 @@ def test_a_phase_that_asks_for_too_much_is_named(corpus: Corpus, workspace: Work
     strict = assay.Schedule.cooldown(base, assay.Mixture(weights={"law": 1.0}, max_epochs=None))
     message = r"Phase .cooldown.: The budget of group .law. is 600, beside the 1,\d{3} of earlier .* max_repeats: 2"
     with pytest.raises(BudgetError, match=message):
-        assay.schedule(corpus, strict, budget="6k tokens", workspace=workspace)
+        assay.mix.schedule(corpus, strict, budget="6k tokens", workspace=workspace)
     limited = assay.Schedule.cooldown(base, assay.Mixture(weights={"law": 1.0}, max_epochs=1))
     with pytest.raises(
         BudgetError, match="Phase 'cooldown': The budget is 600, but the groups of `shares` can give only"
     ):
-        assay.schedule(corpus, limited, budget="6k tokens", workspace=workspace)
+        assay.mix.schedule(corpus, limited, budget="6k tokens", workspace=workspace)
 
 
 def test_phases_are_found_again_and_do_not_depend_on_order_or_parts(
     corpus: Corpus, tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    phases = assay.schedule(corpus, SCHEDULE, budget="12k tokens", workspace=workspace)
+    phases = assay.mix.schedule(corpus, SCHEDULE, budget="12k tokens", workspace=workspace)
     before = {path: path.stat().st_mtime_ns for one in phases for path in one.folder.rglob("*")}
-    assert assay.schedule(corpus, SCHEDULE, budget="12k tokens", workspace=workspace) == phases
+    assert assay.mix.schedule(corpus, SCHEDULE, budget="12k tokens", workspace=workspace) == phases
     assert {path: path.stat().st_mtime_ns for one in phases for path in one.folder.rglob("*")} == before
-    later = [assay.Phase(name=p.name, share=p.share, mixture=p.mixture) for p in SCHEDULE.phases[:2]]
-    changed = assay.Schedule(phases=(*later, assay.Phase(name="cooldown", share=0.15, mixture=later[0].mixture)))
-    again = assay.schedule(corpus, changed, budget="12k tokens", workspace=workspace)
+    later = [Phase(name=p.name, share=p.share, mixture=p.mixture) for p in SCHEDULE.phases[:2]]
+    changed = assay.Schedule(phases=(*later, Phase(name="cooldown", share=0.15, mixture=later[0].mixture)))
+    again = assay.mix.schedule(corpus, changed, budget="12k tokens", workspace=workspace)
     assert again[:2] == phases[:2]
     assert again[2] != phases[2]
 
@@ -281,7 +282,7 @@ def test_phases_are_found_again_and_do_not_depend_on_order_or_parts(
     shuffled = [rows[k] for k in np.random.default_rng(1).permutation(len(rows))]
     other = assay.read(write_jsonl(tmp_path / "shuffled.jsonl", shuffled), workspace=workspace)
     assert other.num_parts > corpus.num_parts
-    assert by_id(other, assay.schedule(other, SCHEDULE, budget="12k tokens", workspace=workspace)) == expected
+    assert by_id(other, assay.mix.schedule(other, SCHEDULE, budget="12k tokens", workspace=workspace)) == expected
 
 
 @in_this_process
@@ -289,7 +290,7 @@ def test_phases_go_on_after_an_interruption_with_the_same_bytes(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def phases(workspace: str) -> list[Selection]:
-        return assay.schedule(corpus, SCHEDULE, budget="12k tokens", workspace=tmp_path / workspace)
+        return assay.mix.schedule(corpus, SCHEDULE, budget="12k tokens", workspace=tmp_path / workspace)
 
     expected = phases("whole")
     real = build._make_part
@@ -341,15 +342,15 @@ def test_an_arm_is_read_in_phases_by_its_own_rules(tmp_path: Path, workspace: Wo
 
 
 def test_phases_are_written_into_folders_in_order(corpus: Corpus, tmp_path: Path, workspace: Workspace) -> None:
-    phases = assay.schedule(corpus, SCHEDULE, budget="6k tokens", workspace=workspace)
-    exports = assay.write_phases(corpus, phases, tmp_path / "out", format="jsonl")
+    phases = assay.mix.schedule(corpus, SCHEDULE, budget="6k tokens", workspace=workspace)
+    exports = assay.mix.write_phases(corpus, phases, tmp_path / "out", format="jsonl")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["00-main", "01-end", "02-cooldown"]
     for export, selection in zip(exports, phases, strict=True):
         lines = [line for file in sorted(export.folder.glob("*.jsonl")) for line in file.read_text().splitlines()]
         assert len(lines) == repeats(selection).sum()
         assert export.manifest.summary["groups"] == selection.manifest.summary["groups"]
-    assay.write_phases(corpus, phases, tmp_path / "out", format="jsonl")
+    assay.mix.write_phases(corpus, phases, tmp_path / "out", format="jsonl")
     with pytest.raises(
         ArtifactError, match=r"holds '02-cooldown', which is no phase of this schedule \(00-main, 01-end\)"
     ):
-        assay.write_phases(corpus, phases[:2], tmp_path / "out", format="jsonl")
+        assay.mix.write_phases(corpus, phases[:2], tmp_path / "out", format="jsonl")

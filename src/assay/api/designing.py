@@ -36,7 +36,7 @@ def design(
     """Mixtures to train on, as runs that have no losses yet.
 
     Args:
-        sources: tokens that there are of each (`assay.available`), or only names, which then count alike.
+        sources: tokens that there are of each (`assay.mix.available`), or only names, which then count alike.
         num: of runs. About four for each source; `runs_needed` tells more once there are 32.
         scheme: one of `SCHEMES`.
         budget: tokens of the model that the mixture is for. With it no source is given more than `max_epochs` of what

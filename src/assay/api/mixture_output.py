@@ -19,6 +19,7 @@ from assay.api.recipe import RANDOM, Recipe
 from assay.artifacts.kinds import human_count
 from assay.artifacts.manifest import atomic_path
 from assay.artifacts.mixture_search import RUNS, MixtureSearch
+from assay.artifacts.storage import Location
 from assay.artifacts.workspace import Workspace
 from assay.comparison.mixture_report import MixtureReport, Verified, render
 from assay.mixtures.mixture import Mixture
@@ -45,30 +46,58 @@ class Searched:
     files: Mapping[str, Path]
 
 
-def search_and_report(recipe: Recipe, workspace: Workspace, folder: Path, *, verify: bool = True) -> Searched:
-    """Searches as the recipe's `mix` says, verifies what was found, and writes mixtures, runs and reports.
+def search(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    workspace: Workspace | str | Location | None = None,
+    out: str | Path | None = None,
+    verify: bool = True,
+) -> Searched:
+    """Looks for a mixture of sources as the recipe's `mix` says, verifies it, and writes mixture, runs and reports.
 
     Args:
-        folder: for mixture.yaml, mixture.html, runs.csv, and comparison.json and report.html of the verification; with
-            several targets mixture-<target>.yaml and mixture-<target>.html.
-        verify: hold what was found against uniform, proportional and the best measured mixture, under the recipe's
+        recipe: as of `assay.compare`, with `mix`; its arms are held beside what is found.
+        out: folder for mixture.yaml, mixture.html, runs.csv, and comparison.json and report.html of the verification;
+            with several targets mixture-<target>.yaml and mixture-<target>.html. Default the recipe file's folder,
+            else nowhere.
+        verify: hold what was found against uniform, proportional and the best measured mixture under the recipe's
             seeds.
 
     Raises:
-        AssayError: as `search_mixture` and `compare`.
+        AssayError: the recipe, the data or the disk; the message says what to do.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    search = search_mixture(recipe, workspace=workspace)
+    space = Workspace(workspace)
+    if isinstance(recipe, str | Path):
+        out = Path(recipe).parent if out is None else out
+        recipe = Recipe.load(recipe)
+    elif not isinstance(recipe, Recipe):
+        recipe = Recipe.from_dict(recipe)
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)  # before the work, which would be in vain
+    found = search_mixture(recipe, workspace=space)
     verified: list[dict[str, Any]] = []
     if verify:
-        _, verified = verify_mixtures(recipe, search, workspace=workspace, out=folder)
-    runs = read_runs(search.folder / RUNS)
-    pages = search_pages(search, runs, verified, recipe.seeds)
-    mixtures = mixtures_of(search)
+        _, verified = verify_mixtures(recipe, found, workspace=space, out=folder)
+    mixtures = mixtures_of(found)
+    files = {} if folder is None else _written(found, mixtures, verified, recipe.seeds, folder)
+    return Searched(
+        search=found, mixtures=mixtures, verified=verified, table=search_table(found, verified), files=files
+    )
+
+
+def _written(
+    found: MixtureSearch,
+    mixtures: Mapping[str, Mixture],
+    verified: Sequence[Mapping[str, Any]],
+    seeds: int,
+    folder: Path,
+) -> dict[str, Path]:
+    """Writes all that people read; from label to path."""
     files = {}
+    pages = search_pages(found, read_runs(found.folder / RUNS), verified, seeds)
     for target, page in pages.items():
-        suffix = "" if len(pages) == 1 else f"-{target}"
-        label = "" if len(pages) == 1 else f" {target}"
+        label, suffix = ("", "") if len(pages) == 1 else (f" {target}", f"-{target}")
         files[f"Mixture{label}"] = folder / f"mixture{suffix}.yaml"
         mixtures[target].save(files[f"Mixture{label}"])
         files[f"Report{label}"] = folder / f"mixture{suffix}.html"
@@ -76,12 +105,8 @@ def search_and_report(recipe: Recipe, workspace: Workspace, folder: Path, *, ver
             path.write_text(page, encoding="utf-8")
     files["Runs"] = folder / RUNS
     with atomic_path(files["Runs"]) as path:
-        path.write_bytes((search.folder / RUNS).read_bytes())
-    if verify:
-        files["Compared"] = folder / "report.html"
-    return Searched(
-        search=search, mixtures=mixtures, verified=verified, table=search_table(search, verified), files=files
-    )
+        path.write_bytes((found.folder / RUNS).read_bytes())
+    return files | ({"Compared": folder / "report.html"} if verified else {})
 
 
 def mixtures_of(search: MixtureSearch) -> dict[str, Mixture]:

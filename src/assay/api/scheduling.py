@@ -1,4 +1,4 @@
-"""`assay.schedule`: a selection for each phase of a schedule; each phase reads on where the last one stopped.
+"""`assay.mix.schedule`: a selection for each phase of a schedule; each phase reads on where the last one stopped.
 
 Documents of a source stand in one order for all phases. A phase takes the next ones, so no document is repeated before
 its source has been read through, in whatever phase that is. Each phase meets its share and the weights of its mixture
