@@ -35,7 +35,7 @@ def together(weights: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("truth", [power, exponential, together])
 @pytest.mark.parametrize("name", list(REGRESSORS))
 def test_every_regressor_ranks_mixtures_it_has_not_seen(name: str, truth) -> None:
-    weights, others = mixtures(150), mixtures(200, seed=1)
+    weights, others = mixtures(120), mixtures(200, seed=1)
     predictor = REGRESSORS[name].fit(weights, truth(weights), 0)
     foretold = predictor.predict(others)
     least = 0.8 if name == "ridge" else 0.3 if (name, truth) in LAWS_THAT_FAIL else 0.9
