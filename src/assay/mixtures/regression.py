@@ -8,8 +8,8 @@ What differs from the notebook: LightGBM stops early on a tenth of the training 
 is fitted to fewer runs than it needs (LightGBM with leaves of 20 foretells a constant from 32 runs); and the error
 that is shown is of runs held out.
 
-Cost of a fit to 512 runs of 17 sources, one core: ridge 1 ms, power 20 ms, exponential 0.1 s, lightgbm 0.15 s, gp
-0.2 s, hist 1 s. `choose` fits each 5 times (10 times below 100 runs).
+Cost of a fit to 512 runs of 17 sources, one core: ridge 1 ms, power 50 ms, gp and lightgbm 0.12 s, exponential 0.25 s,
+hist 0.45 s. `choose` fits each 5 times (10 times below 100 runs).
 """
 
 from collections.abc import Callable, Sequence
