@@ -48,7 +48,7 @@ class DoReMi(NamedTuple):
 
     @property
     def drift(self) -> float:
-        """Share of the mass that differs between the averages of the first half and of the second; 0 = settled."""
+        """Share of the mass that differs between the averages of the first half and of the second; 0 = none."""
         half = len(self.path) // 2
         if half == 0:
             return 1.0
