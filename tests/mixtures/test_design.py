@@ -223,19 +223,22 @@ def test_proposals_are_new_within_caps_and_better_than_more_draws() -> None:
     assert (rows <= caps + 1e-12).all() and len(np.unique(rows, axis=0)) == 16
     np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-12)
     together = np.concatenate([rows, weights])
-    assert nearest(together)[:16].min() > 1e-3
+    assert nearest(together)[:16].min() > 1e-4
     assert planted_law(rows).max() < np.median(planted_law(dirichlet(PRIOR, 200, 5, at_most=caps)))
     assert planted_law(rows[:1])[0] < planted_law(weights).min()  # the first is the best foretold
     np.testing.assert_array_equal(rows, propose(planted_law, runs, 16, at_most=caps))
 
 
-def test_proposals_are_farther_from_runs_and_each_other_than_the_best_foretold() -> None:
-    weights = dirichlet(PRIOR, 48)
-    runs = runs_of(weights, planted_law(weights))
-    rows = propose(planted_law, runs, 8, prior=PRIOR)
-    many = dirichlet(PRIOR, 3_000, 3)
-    greedy = many[np.argsort(planted_law(many))[:8]]
-    assert nearest(rows).mean() > 1.5 * nearest(greedy).mean()
+def test_proposals_find_an_optimum_that_no_run_is_near_in_two_rounds() -> None:
+    """Equal parts of four sources are best; one round of all the runs leaves three times the regret."""
+
+    def lost(weights: np.ndarray) -> np.ndarray:
+        return ((weights[:, :4] - 0.25) ** 2).sum(axis=1) + weights[:, 4:].sum(axis=1)
+
+    weights = dirichlet(PRIOR, 32)
+    for _ in range(2):
+        weights = np.concatenate([weights, propose(lost, runs_of(weights, lost(weights)), 8, prior=PRIOR)])
+    assert lost(weights).min() < lost(dirichlet(PRIOR, 48)).min() / 3
 
 
 def test_where_predictors_disagree_proposals_go() -> None:
