@@ -16,7 +16,7 @@ caps hold after it. Where caps leave next to nothing of the draws, as when sourc
 over them is handed to the others instead of drawing for ever. The published 1M table itself was not drawn with the
 published settings: its mixtures are flatter (docs/mixture-design.md).
 
-Cost: 512 mixtures of 17 sources 0.1 s, `propose` as much and 20,000 predictions, `runs_needed` 48 fits. Pure numpy.
+Cost: 512 mixtures of 17 sources 0.1 s, `propose` as much and 40,000 predictions, `runs_needed` 48 fits. Pure numpy.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ import numpy as np
 
 from assay.errors import InvalidParameterError, check, check_integer, check_number
 from assay.mixtures.optimum import within
-from assay.mixtures.regression import Predictor
+from assay.mixtures.regression import Regressor
 from assay.mixtures.runs import Runs
 from assay.models.calibration import spearman
 
@@ -37,8 +37,9 @@ _OVERSAMPLE = 100
 _CANDIDATES = 5  # draws for each that a space-filling design takes; with more it takes the odd ones out
 _LEAST_KEPT = 0.01  # of the draws within the caps; with fewer, what is over is handed to the other sources
 _MAX_NUM = 10_000
-_CHUNK = 65_536
+_CHUNK, _ROWS = 65_536, 4_096  # draws, and rows whose distances are taken, at a time
 _MIN_RUNS = 32
+_FEWEST = 8  # that a regressor is fitted to
 _REPEATS = 8
 _SIZES = 6
 _HELD_OUT = 0.25
@@ -51,7 +52,6 @@ _NUM_PARENTS = 8
 _TAIL = 4  # sizes at the end of a learning curve that its law is fitted to
 
 Predict = Callable[[np.ndarray], np.ndarray]
-Fit = Callable[[np.ndarray, np.ndarray, int], Predictor]
 
 
 def dirichlet(
@@ -128,7 +128,9 @@ def space_filling(
     first = rows[:1]
     if corners:
         ends = np.concatenate([centre[None], np.eye(num_sources)])
-        first = _rounded(within(ends, caps), caps)[np.append(True, caps > 0)][:num] / GRID
+        ends = _rounded(within(ends, caps), caps)[np.append(True, (caps > 0) & (centre > 0))] / GRID
+        _, which = np.unique(ends, axis=0, return_index=True)  # tight caps make some the same
+        first = ends[np.sort(which)][:num]
     return np.concatenate([first, rows[_farthest(rows, first, num - len(first))]])
 
 
@@ -158,32 +160,36 @@ class RunsNeeded(NamedTuple):
         return f"A rank correlation of {self.wanted:g} takes about {self.num:,} runs ({self.low:,} {high}), {reached}."
 
 
-def runs_needed(runs: Runs, fit: Fit, *, metric: str | None = None, wanted: float = 0.95, seed: int = 0) -> RunsNeeded:
+def runs_needed(
+    runs: Runs, regressor: Regressor, *, metric: str | None = None, wanted: float = 0.95, seed: int = 0
+) -> RunsNeeded:
     """How many runs a predictor needs, by its learning curve on parts of the runs that are there.
 
     Eight times a quarter of the runs is held out, and the predictor is fitted to more and more of the others. The
     answer is where `1 - correlation = floor + a n^-power` meets the wanted value, over all floors and powers that suit
-    four sizes there, or the last four. With planted losses of 96 runs the true number lay in 45 of 48 intervals.
+    four sizes there, or the last four. With planted losses of 96 runs the true number lay in 30 of 32 intervals.
 
     Args:
         runs: at least 32. To plan before there are any, make them up: losses of a planted law, or of a cheaper proxy.
-        fit: (weights, losses, seed) -> what foretells losses of weights.
+        regressor: such as `REGRESSORS["gp"]`; one that takes more than half of the runs to fit is refused.
         wanted: between 0 and 1. Against noisy losses no predictor reaches 1.
 
     Raises:
-        InvalidParameterError: fewer runs, or bad parameters.
+        InvalidParameterError: fewer runs than that, or bad parameters.
     """
     check_number("wanted", wanted, "a number between 0 and 1", lambda w: 0 < w < 1)
-    check(len(runs) >= _MIN_RUNS, "runs", len(runs), f"at least {_MIN_RUNS}", "Do more, or plan with a planted law.")
+    fewest = max(_FEWEST, regressor.min_runs(len(runs.sources)))
+    least, way_out = max(_MIN_RUNS, 2 * fewest), "Do more, or plan with a planted law."
+    check(len(runs) >= least, "runs", len(runs), f"at least {least} for this regressor", way_out)
     losses, rng = runs.loss(metric), np.random.default_rng([seed, 2])
     num_kept = len(runs) - int(_HELD_OUT * len(runs))
-    sizes = np.unique(np.geomspace(max(8, num_kept // 16), num_kept, _SIZES).round().astype(int))
+    sizes = np.unique(np.geomspace(max(fewest, num_kept // 16), num_kept, _SIZES).round().astype(int))
     correlations = np.zeros((_REPEATS, len(sizes)))
     for repeat in range(_REPEATS):
         order = rng.permutation(len(runs))
         test = order[num_kept:]
         for k, size in enumerate(sizes):
-            fitted = fit(runs.weights[order[:size]], losses[order[:size]], seed)
+            fitted = regressor.fit(runs.weights[order[:size]], losses[order[:size]], seed)
             # A predictor that says the same of all mixtures has learned nothing: 0.
             correlations[repeat, k] = spearman(fitted.predict(runs.weights[test]), losses[test]) or 0.0
     most = _MAX_REACH * len(runs)
@@ -240,7 +246,7 @@ def propose(
         return _draw(prior * 10.0 ** rng.uniform(-1, 1.5, (size, 1)), rng)
 
     rows = np.unique(np.concatenate([_draws_within(draw, _DRAWS, caps) for draw in (anywhere, around)]), axis=0) / GRID
-    rows = rows[_distances(rows, runs.weights).min(axis=1) > 0.5 / GRID**2]
+    rows = rows[_nearest(rows, runs.weights) > 0.5 / GRID**2]
     if len(rows) < num:
         raise InvalidParameterError(
             f"Within these caps there are only {len(rows)} new mixtures of {num} that were asked for. Ask for fewer or "
@@ -323,14 +329,16 @@ def _some_of(rows: np.ndarray, num: int, rng: np.random.Generator, at_least: int
     return found[rng.permutation(len(found))[:num]] / GRID
 
 
-def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Squared [rows of a, rows of b]."""
-    return np.maximum((a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1), 0.0)
+def _nearest(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Squared distance of each row to the nearest of others [rows], some at a time."""
+    parts = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
+    squares = (others**2).sum(axis=1)
+    return np.concatenate([((p**2).sum(axis=1)[:, None] - 2 * p @ others.T + squares).min(axis=1) for p in parts])
 
 
 def _farthest(rows: np.ndarray, taken: np.ndarray, num: int) -> np.ndarray:
     """Indices of `num` rows, each the farthest from those taken before it [num]."""
-    nearest = _distances(rows, taken).min(axis=1)
+    nearest = _nearest(rows, taken)
     found = []
     for _ in range(num):
         found.append(int(nearest.argmax()))
@@ -349,7 +357,8 @@ def _crossing(sizes: np.ndarray, correlations: np.ndarray, wanted: float) -> np.
     end = np.clip(is_reached.argmax() + 2, _TAIL, len(sizes)) if is_reached.any() else len(sizes)
     part = slice(end - _TAIL, end)
     sizes, errors, spread = sizes[part], 1 - correlations[:, part].mean(axis=0), correlations[:, part].std(0, ddof=1)
-    doubt = spread + 1e-4  # of one repeat: they share their runs, so eight tell hardly more
+    # Of one repeat, since they share their runs and eight tell hardly more; and no law fits closer than to a twentieth.
+    doubt = spread + 0.05 * errors + 1e-6
     floors, powers = (grid.ravel() for grid in np.meshgrid(_FLOORS * errors[-1], _POWERS))
     curves = sizes ** -powers[:, None] / doubt
     aims = (errors - floors[:, None]) / doubt
