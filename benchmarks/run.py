@@ -53,7 +53,7 @@ from assay.models.linear import features
 from assay.models.linear_fit import fit
 from assay.models.tokenizer import BPE
 from assay.scorers.minhash import MinHash
-from benchmarks import gpt, mixtures
+from benchmarks import gpt, merging, mixtures
 from benchmarks.data import (
     PeerMissing,
     benchmark_files,
@@ -566,6 +566,7 @@ ROWS: dict[str, Callable[[Path], dict[str, Any]]] = {
     **gpt.ROWS,
     "lm_loss.score": lm_loss_score,
     "regmix.fit": mixtures.regmix_fit,
+    "mix.merge": merging.merge,
 }
 
 

@@ -1,12 +1,13 @@
 """Critical shares of new text: a planted one, and one that n-gram models show."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
-from assay.api.continuing import critical_share
+from assay.api.continuing import critical_ratio_of, critical_share
 from assay.errors import InvalidParameterError
+from assay.mixtures.runs import Runs
 from tests.api.test_online import LENGTH, Retrained
 
 TOKENS = (500.0, 1000.0, 2000.0)
@@ -63,3 +64,36 @@ def test_bad_input_is_refused(change: dict, message: str) -> None:
         critical_share(Planted(), **parameters)
     with pytest.raises(InvalidParameterError, match="no held-out text of a general source"):
         critical_share(Retrained(with_own=False), ["noise"], before=1000, tokens=[1000])
+
+
+def table(rows: list[tuple[float, float]]) -> Runs:
+    """Runs of (share of law, tokens) in this order; general loss is at its start, 3, with .3 of law."""
+    share, tokens = np.array(rows).T
+    general = 3 + 0.4 * tokens**-0.1 * (share**1.5 - 0.3**1.5)
+    return Runs(
+        sources=("web", "law", "courts"),
+        weights=np.stack([1 - share, 0.75 * share, 0.25 * share], axis=1),
+        metrics=("general", "law"),
+        losses=np.stack([general, 5 - share], axis=1),
+        names=tuple(f"run{k}" for k in range(len(rows))),
+        tokens=tokens,
+    )
+
+
+def test_critical_ratio_of_a_table_in_any_order() -> None:
+    rows = [(r, t) for r in (0.1, 0.2, 0.4, 0.6, 0.8) for t in TOKENS]
+    shuffled = [rows[k] for k in np.random.default_rng(0).permutation(len(rows))]
+    found = critical_ratio_of(table(shuffled), ["law", "courts"], start=3.0, metric="general", max_rise=0.0)
+    np.testing.assert_allclose(found.ratio, 0.3, atol=1e-3)
+    assert found.tokens.tolist() == list(TOKENS)
+
+
+def test_a_table_with_holes_is_refused() -> None:
+    rows = [(r, t) for r in (0.1, 0.2, 0.4, 0.6) for t in TOKENS]
+    for wrong, number in ((rows[:-1], 0), ([*rows, rows[-1]], 2)):
+        with pytest.raises(InvalidParameterError, match=f"are {number} runs with a share of 0.6 .* after 2000 tokens"):
+            critical_ratio_of(table(wrong), ["law", "courts"], start=3.0)
+    with pytest.raises(InvalidParameterError, match="column `tokens`"):
+        critical_ratio_of(replace(table(rows), tokens=None), ["law"], start=3.0)
+    with pytest.raises(InvalidParameterError, match="`new`"):
+        critical_ratio_of(table(rows), ["news"], start=3.0)

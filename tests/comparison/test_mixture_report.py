@@ -121,7 +121,7 @@ def test_a_verified_mixture_is_judged_by_its_intervals() -> None:
         ),
     )
     assert headline(report) == (
-        "The mixture found is 60 % source-0, 30 % source-1, 10 % source-2. Retrained, it saves 0.090 bits per byte "
+        "The mixture found is 60 % source-0, 30 % source-1 and 10 % source-2. Retrained, it saves 0.090 bits per byte "
         "against proportional (95 % interval 0.080 to 0.100): better than proportional; worse than best measured; no "
         "difference is shown to uniform. P(best) 0.83."
     )

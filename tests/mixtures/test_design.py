@@ -8,6 +8,7 @@ import pytest
 
 from assay.errors import InvalidParameterError
 from assay.mixtures.design import GRID, dirichlet, propose, runs_needed, space_filling
+from assay.mixtures.regression import Regressor
 from assay.mixtures.runs import Runs
 
 PRIOR = np.array([0.4, 0.25, 0.15, 0.1, 0.06, 0.03, 0.01])
@@ -47,6 +48,9 @@ def least_squares(weights: np.ndarray, losses: np.ndarray, seed: int) -> Foretol
     system = weights.T @ weights + 1e-3 * np.eye(weights.shape[1])
     solution = np.linalg.solve(system, weights.T @ losses)
     return Foretold(lambda rows: rows @ solution)
+
+
+PLANE = Regressor(least_squares, lambda num_sources: 8)
 
 
 def runs_of(weights: np.ndarray, losses: np.ndarray) -> Runs:
@@ -170,7 +174,7 @@ def test_the_runs_that_a_planted_loss_takes_are_foretold() -> None:
         return float(np.mean([np.corrcoef(f.argsort().argsort(), aims.argsort().argsort())[0, 1] for f in found]))
 
     takes = next(num for num in range(8, 100) if reached(num) >= 0.9)
-    answers = [runs_needed(runs_of(*measured(192, seed)), least_squares, wanted=0.9) for seed in range(6)]
+    answers = [runs_needed(runs_of(*measured(192, seed)), PLANE, wanted=0.9) for seed in range(6)]
     close = [answer for answer in answers if answer.num is not None and takes / 2 < answer.num < takes * 2]
     assert len(close) >= 5, (takes, answers)
     assert sum(answer.low <= takes <= (answer.high or np.inf) for answer in close) >= 4
@@ -180,14 +184,16 @@ def test_the_runs_that_a_planted_loss_takes_are_foretold() -> None:
 def test_a_correlation_out_of_reach_is_not_promised() -> None:
     weights = np.random.default_rng(0).dirichlet(np.ones(5), 80)
     noisy = weights @ np.arange(5.0) + 0.6 * np.random.default_rng(1).normal(size=80)
-    answer = runs_needed(runs_of(weights, noisy), least_squares, wanted=0.99)
+    answer = runs_needed(runs_of(weights, noisy), PLANE, wanted=0.99)
     assert answer.num is None and answer.high is None
     assert str(answer).startswith("How many runs a rank correlation of 0.99 takes cannot be told: ")
 
 
 def test_a_regressor_that_learns_nothing_reaches_nothing() -> None:
     weights = np.random.default_rng(0).dirichlet(np.ones(5), 40)
-    answer = runs_needed(runs_of(weights, weights[:, 0]), lambda w, y, seed: Foretold(lambda rows: np.zeros(len(rows))))
+    answer = runs_needed(
+        runs_of(weights, weights[:, 0]), Regressor(lambda w, y, s: Foretold(lambda q: 0 * q[:, 0]), lambda k: 8)
+    )
     assert answer.num is None and not answer.correlations.any()
 
 
@@ -202,10 +208,11 @@ def test_the_learning_curve_of_regmix_is_foretold_from_its_table(shared: Path) -
         return Foretold(lightgbm.train(settings | {"seed": seed}, lightgbm.Dataset(rows, aims), 150).predict)
 
     table = runs_of(weights / weights.sum(axis=1, keepdims=True), losses[:, 8])
-    answer = runs_needed(table, fit, wanted=0.95)
+    regressor = Regressor(fit, lambda num_sources: 40)
+    answer = runs_needed(table, regressor, wanted=0.95)
     assert answer.num is not None and 64 < answer.num < 160
     part = runs_of(table.weights[:160], losses[:160, 8])
-    early = runs_needed(part, fit, wanted=0.95)
+    early = runs_needed(part, regressor, wanted=0.95)
     assert early.low is not None and early.low <= answer.num
     assert early.high is None or early.high >= answer.num
 
@@ -223,19 +230,22 @@ def test_proposals_are_new_within_caps_and_better_than_more_draws() -> None:
     assert (rows <= caps + 1e-12).all() and len(np.unique(rows, axis=0)) == 16
     np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-12)
     together = np.concatenate([rows, weights])
-    assert nearest(together)[:16].min() > 1e-3
+    assert nearest(together)[:16].min() > 1e-4
     assert planted_law(rows).max() < np.median(planted_law(dirichlet(PRIOR, 200, 5, at_most=caps)))
     assert planted_law(rows[:1])[0] < planted_law(weights).min()  # the first is the best foretold
     np.testing.assert_array_equal(rows, propose(planted_law, runs, 16, at_most=caps))
 
 
-def test_proposals_are_farther_from_runs_and_each_other_than_the_best_foretold() -> None:
-    weights = dirichlet(PRIOR, 48)
-    runs = runs_of(weights, planted_law(weights))
-    rows = propose(planted_law, runs, 8, prior=PRIOR)
-    many = dirichlet(PRIOR, 3_000, 3)
-    greedy = many[np.argsort(planted_law(many))[:8]]
-    assert nearest(rows).mean() > 1.5 * nearest(greedy).mean()
+def test_proposals_find_an_optimum_that_no_run_is_near_in_two_rounds() -> None:
+    """Equal parts of four sources are best; one round of all the runs leaves three times the regret."""
+
+    def lost(weights: np.ndarray) -> np.ndarray:
+        return ((weights[:, :4] - 0.25) ** 2).sum(axis=1) + weights[:, 4:].sum(axis=1)
+
+    weights = dirichlet(PRIOR, 32)
+    for _ in range(2):
+        weights = np.concatenate([weights, propose(lost, runs_of(weights, lost(weights)), 8, prior=PRIOR)])
+    assert lost(weights).min() < lost(dirichlet(PRIOR, 48)).min() / 3
 
 
 def test_where_predictors_disagree_proposals_go() -> None:
@@ -260,8 +270,12 @@ def test_where_predictors_disagree_proposals_go() -> None:
         (lambda: dirichlet(np.ones(2), 20, at_most=np.array([0.5, 0.5])), "only 1 different mixtures of 20"),
         (lambda: space_filling(5, 1), "`num_sources`"),
         (lambda: space_filling(5, 3, prior=PRIOR), "a share for each of 3 sources"),
-        (lambda: runs_needed(runs_of(np.ones((8, 1)), np.ones(8)), least_squares), "`runs` .* at least 32"),
-        (lambda: runs_needed(runs_of(np.ones((40, 1)), np.ones(40)), least_squares, wanted=1.0), "`wanted`"),
+        (lambda: runs_needed(runs_of(np.ones((8, 1)), np.ones(8)), PLANE), "`runs` .* at least 32"),
+        (
+            lambda: runs_needed(runs_of(np.ones((40, 1)), np.ones(40)), Regressor(least_squares, lambda k: 25)),
+            "at least 50 for this regressor",
+        ),
+        (lambda: runs_needed(runs_of(np.ones((40, 1)), np.ones(40)), PLANE, wanted=1.0), "`wanted`"),
         (lambda: propose([], runs_of(np.eye(7), np.ones(7)), 2, prior=PRIOR), "one predictor"),
         (lambda: propose(lambda w: w[:, 0] * np.nan, runs_of(np.eye(7), np.ones(7)), 2, prior=PRIOR), "`predict`"),
     ],

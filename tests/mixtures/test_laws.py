@@ -93,6 +93,13 @@ def test_best_mixture_is_that_of_a_fine_grid(terms: int, cap: float) -> None:
         assert found.gap <= 1e-6
 
 
+def test_caps_may_leave_one_mixture_or_shut_sources_out() -> None:
+    np.testing.assert_allclose(best(planted(4), np.array([0.5, 0.3, 0.2, 0.0])).weights, [0.5, 0.3, 0.2, 0], atol=1e-12)
+    law = planted(4, 3, seed=1)
+    inside = best(MixingLaw(law.constant, law.exponents[:, :2]))
+    np.testing.assert_allclose(best(law, np.array([1.0, 1.0, 0.0, 0.0])).weights[:2], inside.weights, atol=1e-3)
+
+
 def test_gap_bounds_what_any_mixture_could_gain() -> None:
     law = planted(6, 4, seed=2)
     rough, fine = best(law, max_gap=0.05), best(law)

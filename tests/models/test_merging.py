@@ -77,7 +77,7 @@ def test_bits_equal_those_of_a_model_trained_on_the_union(case: tuple[int, ...])
         np.testing.assert_array_equal(row, pool.trained(expected))
 
 
-def test_slices_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slices_chunks_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool(8, 4, 60, 300, 5)
     read = pool.mixtures(200, 2)
     whole = pool.merged().bits(pool.queries, pool.held_starts, read)
@@ -91,11 +91,12 @@ def test_slices_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(merging, "word_ranges", small)
     monkeypatch.setattr(merging, "num_workers", lambda: 4)
+    monkeypatch.setattr(merging, "_CHUNK_ROWS", 20)
     np.testing.assert_array_equal(pool.merged().bits(pool.queries, pool.held_starts, read), whole)
     assert len(slices) > 5
 
 
-def test_large_buckets_and_counts_keep_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_buckets_and_counts_are_counted_alike() -> None:
     """One word in front of half of all others: buckets for both radix sorts, and counts of many bits."""
     pool = Pool(9, 3, 500, 10, 3)
     sizes = pool.rng.integers(2000, 4000, 10)

@@ -1,7 +1,8 @@
 """RegMix's published tables and the figures its notebook prints; and our process against scikit-learn's."""
 
+import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from assay.mixtures.gaussian import fit_gaussian
 from assay.mixtures.optimum import mean_of_best
 from assay.mixtures.power import fit_power
-from assay.mixtures.regression import choose, fit_lightgbm, trees_until
+from assay.mixtures.regression import REGRESSORS, choose, fit_lightgbm, trees_until
 from assay.mixtures.runs import Runs, read_runs
 from assay.models.calibration import spearman
 
@@ -105,6 +106,19 @@ def test_the_process_is_chosen_over_trees_at_64_runs(tables: dict[str, Table]) -
     found = choose(train.weights[:64], train.losses[:64, 8], ["ridge", "exponential", "power", "gp", "lightgbm"])
     errors = {one.name: one.error for one in found.tried}
     assert found.name == "gp" and errors["lightgbm"] > 3 * found.error  # type: ignore[operator]
+
+
+def test_the_example_of_the_page_gives_what_it_says(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/regmix.md: `choose` among all regressors, of 512 runs; here without the slowest, which is not chosen."""
+    monkeypatch.delitem(REGRESSORS, "hist")
+    page = (Path(__file__).parents[2] / "docs" / "regmix.md").read_text("utf-8")
+    monkeypatch.chdir(shared / "papers")
+    names: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", page, re.S)[0], names)
+    found, best = names["found"], dict(zip(names["runs"].sources, names["best"], strict=True))
+    assert found.name == "gp" and not any(one.reason for one in found.tried)
+    assert (round(found.error, 3), round(found.spearman, 2), round(found.mean_error, 2)) == (0.045, 0.99, 0.32)
+    assert (round(best["pile_cc"], 2), round(best["ubuntu_irc"], 2)) == (0.92, 0.05)
 
 
 def test_the_process_is_scikit_learns_at_the_same_parameters() -> None:

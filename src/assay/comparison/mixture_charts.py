@@ -115,7 +115,14 @@ def _colour(losses: np.ndarray, unit: str) -> dict[str, Any]:
     """Loss as a colour; the worst tenth are all alike, or one bad run would make all others look good."""
     low, high = float(losses.min()), float(np.quantile(losses, 0.9))
     scale = {"domain": [low, max(high, low + 1e-9)], "range": _LOSSES, "clamp": True, "interpolate": "rgb"}
-    legend = {"title": unit, "orient": "top", "gradientLength": 180, "format": ".3f", "tickCount": 3}
+    legend = {
+        "title": unit,
+        "orient": "top",
+        "gradientLength": 180,
+        "gradientOpacity": 1,
+        "format": ".3f",
+        "tickCount": 3,
+    }
     return {"field": "loss", "type": "quantitative", "scale": scale, "legend": legend}
 
 

@@ -175,16 +175,18 @@ def _shown(report: MixtureReport, fit: Fitted, order: np.ndarray) -> tuple[Fitte
 def headline(report: MixtureReport) -> str:
     """The verdict: what was found, what it gains, and how far that is known."""
     largest = [k for k in np.argsort(-report.found, kind="stable")[:4] if report.found[k] >= 0.02]
-    what = ", ".join(f"{_percent(report.found[k])} {report.sources[k]}" for k in largest)
+    parts = [f"{_percent(report.found[k])} {report.sources[k]}" for k in largest]
     rest = 1 - report.found[largest].sum()
-    start = f"The mixture found is {what}{f' and {_percent(rest)} of others' if rest >= 0.005 else ''}."
+    if rest >= 0.005:
+        parts.append(f"{_percent(rest)} of others")
+    start = f"The mixture found is {_listed(parts)}."
     rivals = [row for row in report.verified if row.saved is not None]
     found = next((row for row in report.verified if row.saved is None), None)
     if rivals and found is not None:
         verdicts = {row.name: _verdict(row) for row in rivals}
         named = {kind: [n for n, v in verdicts.items() if v == kind] for kind in set(verdicts.values())}
         first = rivals[0]
-        parts = [
+        said = [
             f"Retrained, it saves {_signed(first.saved)} {report.unit} against {first.name} "
             f"(95 % interval {_signed(first.low)} to {_signed(first.high)})"
         ]
@@ -194,8 +196,8 @@ def headline(report: MixtureReport) -> str:
             ("no difference shown", "no difference is shown to"),
         ):
             if kind in named:
-                parts.append(f"{words} {_listed(named[kind])}")
-        return f"{start} {parts[0]}: {'; '.join(parts[1:])}. P(best) {found.p_best:.2f}."
+                said.append(f"{words} {_listed(named[kind])}")
+        return f"{start} {said[0]}: {'; '.join(said[1:])}. P(best) {found.p_best:.2f}."
     main = report.fits[0]
     loss = f"{main.foretold['found']:.3f} {report.unit}"
     against = [

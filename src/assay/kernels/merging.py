@@ -208,7 +208,8 @@ def count_block(
                 count_widths[asked[g]] = used
                 count_cursor = _store(gram, 0, used, counts, count_cursor)
             else:
-                gram[:used] = 0
+                for level in range(used):
+                    gram[level] = 0
         if context == num_contexts:
             break
         if num > 0:
@@ -250,6 +251,10 @@ def _expand(values, planes, cursor, width, first_lane):
 def interpolate_block(
     probabilities,
     first_row,
+    first_context,
+    last_context,
+    total_cursor,
+    count_cursor,
     discounts,
     totals,
     total_widths,
@@ -262,12 +267,17 @@ def interpolate_block(
     """One step of Kneser-Ney's recursion for some mixtures, with the operations of `kneser_ney.interpolate`.
 
     Args:
-        probabilities: rows of shorter n-grams, and from `first_row` on room for those of this order [rows, lanes].
+        probabilities: rows of shorter n-grams, and from `first_row` on room for those of some contexts of this order
+            [rows, lanes].
+        first_context, last_context: which these are. total_cursor, count_cursor: where their counts start.
         discounts: D_1, D_2, D_3+ [3, mixtures].
         totals, total_widths, counts, count_widths: as `count_block` leaves them.
         pair_starts: where the n-grams asked for after each context start [contexts + 1]; parents: their rows without
             the first word [pairs].
         first_lane: which of the block's mixtures is the first here.
+
+    Returns:
+        where the counts of the next context start.
     """
     num_lanes = probabilities.shape[1]  # no constant: loops of few steps are unrolled before they can become vectors
     total, mass = np.empty(num_lanes), np.empty(num_lanes)
@@ -276,8 +286,8 @@ def interpolate_block(
     last_lane = first_lane + num_lanes
     d1, d2 = discounts[0, first_lane:last_lane].copy(), discounts[1, first_lane:last_lane].copy()
     d3 = discounts[2, first_lane:last_lane].copy()
-    total_cursor = count_cursor = 0
-    for context in range(len(total_widths)):
+    first_pair = pair_starts[first_context]
+    for context in range(first_context, last_context):
         num_total, num_once = total_widths[context, 0], total_widths[context, 1]
         num_twice, num_more = total_widths[context, 2], total_widths[context, 3]
         _expand(total, totals, total_cursor, num_total, first_lane)
@@ -297,7 +307,7 @@ def interpolate_block(
             for lane in range(num_lanes):
                 mass[lane] += d3[lane] * more[lane]
         for pair in range(pair_starts[context], pair_starts[context + 1]):
-            parent, row = parents[pair], first_row + pair
+            parent, row = parents[pair], first_row + pair - first_pair
             for lane in range(num_lanes):
                 value[lane] = probabilities[parent, lane]
             if count_widths[pair] > 0:
@@ -317,6 +327,7 @@ def interpolate_block(
                     value[lane] = known if total[lane] > 0.0 else value[lane]
             for lane in range(num_lanes):
                 probabilities[row, lane] = value[lane]
+    return total_cursor, count_cursor
 
 
 @njit(nogil=True, cache=True)

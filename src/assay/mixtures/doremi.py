@@ -17,7 +17,7 @@ What differs:
   sources are rare; with small batches their weights end near one-hot (their issue 5), and with our text they cannot.
 - The proxy samples by the weights. The authors sample by fixed weights and weight the loss, which n-gram counts cannot.
 
-Cost: one training of the reference and one of the proxy; a simulation does a step in milliseconds.
+Cost: one training of the reference and one of the proxy; a simulation does a step of 300k tokens in half a second.
 
 When not to use: where a target is known, since DoReMi has none and serves the source that is furthest behind. And do
 not carry weights from one tokenizer to another: the authors' own code gives Pile-CC .138 with 50k ids where the paper
@@ -48,7 +48,7 @@ class DoReMi(NamedTuple):
 
     @property
     def drift(self) -> float:
-        """Share of the mass that differs between the averages of the first half and of the second; 0 = settled."""
+        """Share of the mass that differs between the averages of the first half and of the second; 0 = none."""
         half = len(self.path) // 2
         if half == 0:
             return 1.0

@@ -10,11 +10,11 @@ What matters here, in the order of what it gained on RegMix's tables (docs/evide
 - logarithms of losses, where all are above 0.
 Not better: a parametric law as the mean, the best of several transforms by marginal likelihood, a Gaussian kernel.
 
-Cost on one core: 20 ms of 64 runs of 17 sources, 0.1 s of 256, 0.2 s of 512 (lengths are learnt from at most 256 runs,
+Cost on one core: 10 ms of 64 runs of 17 sources, 0.1 s of 256, 0.12 s of 512 (lengths are learnt from at most 256 runs,
 drawn at random; the fit is to all). 0.5 s for predictions of 100,000 mixtures from 256 runs. Memory: runs squared.
 
 When not to use it: above some 5,000 runs (the time is cubic), and far from all runs, where it falls back to a linear
-rule. One thread (OMP_NUM_THREADS=1) is as fast as two: the matrices are small.
+rule. On a busy machine set OMP_NUM_THREADS=1: the matrices are small, and two threads that wait took 8 times as long.
 """
 
 from collections.abc import Callable

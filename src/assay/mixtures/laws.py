@@ -202,7 +202,7 @@ def best(law: MixingLaw, at_most: np.ndarray | None = None, *, max_gap: float = 
     caps = np.ones(law.exponents.shape[1]) if at_most is None else np.minimum(np.asarray(at_most, np.float64), 1.0)
     check(caps.shape == (law.exponents.shape[1],), "at_most", caps.shape, f"({law.exponents.shape[1]},)")
     check(bool((caps >= 0).all()), "at_most", caps.tolist(), "0 or more")
-    check(caps.sum() >= 1, "at_most", caps.tolist(), "at least 1 in all", "Allow more epochs, or fewer tokens.")
+    check(caps.sum() >= 1 - 1e-9, "at_most", caps.tolist(), "at least 1 in all", "Allow more epochs, or fewer tokens.")
     here = ahead = _project(np.full(len(caps), 1 / len(caps)), caps)
     step, momentum = 1.0, 1.0
     for _ in range(5000):

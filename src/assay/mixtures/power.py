@@ -9,7 +9,7 @@ with data (Kaplan et al. 2020, arXiv:2001.08361, equation 1.2); e is what any te
 On RegMix's tables (docs/evidence.md) it ranks mixtures better than the exponential law at every number of runs, and on
 web text (Pile-CC) at 1B parameters better than any other regressor here; for most metrics `gp` is better.
 
-Fitted by Levenberg-Marquardt, from two starts, under a weak prior: 20 ms of 512 runs of 17 sources. No randomness.
+Fitted by Levenberg-Marquardt, from two starts, under a weak prior: 50 ms of 512 runs of 17 sources. No randomness.
 
 When not to use it: where a source helps only together with another, or where more of one is worse than none.
 """

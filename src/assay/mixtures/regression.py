@@ -8,8 +8,8 @@ What differs from the notebook: LightGBM stops early on a tenth of the training 
 is fitted to fewer runs than it needs (LightGBM with leaves of 20 foretells a constant from 32 runs); and the error
 that is shown is of runs held out.
 
-Cost of a fit to 512 runs of 17 sources, one core: ridge 1 ms, power 20 ms, exponential 0.1 s, lightgbm 0.15 s, gp
-0.2 s, hist 1 s. `choose` fits each 5 times (10 times below 100 runs).
+Cost of a fit to 512 runs of 17 sources, one core: ridge 1 ms, power 50 ms, gp and lightgbm 0.12 s, exponential 0.25 s,
+hist 0.45 s. `choose` fits each 5 times (10 times below 100 runs).
 """
 
 from collections.abc import Callable, Sequence
@@ -88,9 +88,10 @@ class Choice:
 def choose(weights: np.ndarray, losses: np.ndarray, names: Sequence[str] | None = None, seed: int = 0) -> Choice:
     """The simplest regressor whose error on held-out runs is that of the best, or not told from it.
 
-    Runs are cut into 5 parts, 10 where there are fewer than 100; each part is foretold from the others, by all
-    regressors alike. Of two that differ in mean squared error by no more than the standard error of the difference,
-    paired by run, the simpler is taken: with few runs the lowest error is luck as often as not.
+    Runs are cut into 5 parts, 10 where there are fewer than 100, runs of one mixture together; each part is foretold
+    from the others, by all regressors alike. Of two that differ in mean squared error by no more than the standard
+    error of the difference, paired by run, the simpler is taken: with few runs the lowest error is luck as often as
+    not.
 
     Args:
         weights: share of each source [runs, sources], rows sum to 1. losses: [runs], of one metric or a mean of some.
@@ -99,14 +100,14 @@ def choose(weights: np.ndarray, losses: np.ndarray, names: Sequence[str] | None 
         seed: of the parts, and of regressors that draw.
 
     Raises:
-        InvalidParameterError: losses that never vary or are no numbers, an unknown name, or too few runs for every
-            regressor.
+        InvalidParameterError: losses that never vary or are no numbers, runs of one mixture only, an unknown name, or
+            too few runs for every regressor.
         MissingExtraError: every regressor asked for needs an extra that is not installed.
     """
     for name in names or ():
         check_choice("regressor", name, REGRESSORS)
     _check(weights, losses)
-    parts = _parts(len(losses), seed)
+    parts = _parts(weights, seed)
     fewest = len(losses) - max(map(len, parts))
     tried, held_out = [], {}
     for name in (name for name in REGRESSORS if names is None or name in names):
@@ -144,12 +145,18 @@ def _check(weights: np.ndarray, losses: np.ndarray) -> None:
     check(bool(np.isfinite(weights).all()), "weights", "NaN", "numbers")
     check(bool(np.isfinite(losses).all()), "losses", losses.tolist(), "numbers", "Leave runs that failed out.")
     varies = len(losses) > 0 and np.ptp(losses) > 0
+    same = len(losses) > 0 and bool((weights == weights[0]).all())
+    check(not same, "weights", weights[:1].tolist(), "of at least two different mixtures")
     check(varies, "losses", losses[:3].tolist(), "different for different mixtures: this metric never varies")
 
 
-def _parts(num_runs: int, seed: int) -> list[np.ndarray]:
-    order = np.random.default_rng([seed, 0]).permutation(num_runs)
-    return np.array_split(order, min(_FOLDS[num_runs < _FEW_RUNS], num_runs))
+def _parts(weights: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Rows to hold out, part by part; runs of one mixture (such as other seeds) go together."""
+    _, mixture = np.unique(weights, axis=0, return_inverse=True)
+    num = int(mixture.max()) + 1
+    order = np.random.default_rng([seed, 0]).permutation(num)
+    parts = np.array_split(order, min(_FOLDS[len(weights) < _FEW_RUNS], num))
+    return [np.flatnonzero(np.isin(mixture, part)) for part in parts]
 
 
 def _why_not(name: str, num_runs: int, num_sources: int) -> str:

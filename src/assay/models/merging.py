@@ -15,7 +15,7 @@ the loss of an n-gram model is a loss of rung 0, so what it chooses is to be ver
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,7 @@ from assay.models.ngram import Queries, bits_for, check_order, estimate_discount
 
 _TABLE_PASSES = 5  # an n-gram seen in five whole passes has a count above 4
 _MOST = 2**31 - 1
+_CHUNK_ROWS = 4096  # probabilities of n-grams that are computed together: 1 MB
 _Size = tuple[int, int]  # of a vocabulary, and the longest n-gram
 _Counted = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -67,7 +68,9 @@ class _Order:
     """What is counted of one order, mixture by mixture: arrays as `kernels.merging.count_block` takes them.
 
     tables: what n-grams of one source add to the counts of counts [whole passes, 4, documents + sources].
-    first_row: row of the first n-gram asked for among the probabilities; parents: rows without the first word [pairs].
+    pair_starts: where the n-grams asked for after each context start [contexts + 1]; parents: their rows without the
+        first word, among the probabilities [pairs]; examples: a held-out token of each [pairs].
+    chunks: where the contexts of each chunk start [chunks + 1]; first_rows: row of the first pair of each [chunks].
     """
 
     tables: np.ndarray
@@ -79,8 +82,10 @@ class _Order:
     bounds: np.ndarray
     firsts: np.ndarray
     pair_starts: np.ndarray
-    first_row: int
     parents: np.ndarray
+    examples: np.ndarray
+    chunks: np.ndarray
+    first_rows: np.ndarray
 
     def rooms(self, passes: int) -> tuple[int, int]:
         """Planes that the counts of contexts, and of n-grams asked for, can have at so many readings."""
@@ -197,12 +202,14 @@ class MergedCounts:
 class _Prepared:
     """What is asked, and what has to be counted for it, shortest n-grams first.
 
-    rows: of each held-out token among the probabilities [tokens]; there are `num_rows`, and row 0 is the uniform one.
+    rows: of each held-out token among the probabilities [tokens]; row 0 is the uniform one.
+    chunks: where the rows of each chunk start [chunks + 1]. A chunk has all n-grams whose last words but one are some
+        words, so that none needs another's rows, except those of single words, which are the first.
     """
 
     orders: list[_Order]
     rows: np.ndarray
-    num_rows: int
+    chunks: np.ndarray
 
 
 def _prepare(counts: MergedCounts, queries: Queries) -> _Prepared:
@@ -223,7 +230,30 @@ def _prepare(counts: MergedCounts, queries: Queries) -> _Prepared:
         pieces[k] = []
         orders.append(made)
         num_rows += len(made.parents)
-    return _Prepared(orders, rows, num_rows)
+    return _in_chunks(orders, rows, queries)
+
+
+def _in_chunks(orders: list[_Order], rows: np.ndarray, queries: Queries) -> _Prepared:
+    """Rows in an order in which those that need each other stand together: a chunk fits a processor's cache."""
+    chunk_of_token = np.zeros(len(rows), np.int64)
+    if len(orders) > 1:
+        position = queries.orders[1].position.reshape(-1)
+        examples = np.concatenate([order.examples for order in orders[1:]])
+        sizes = np.bincount(position[examples], minlength=len(queries.orders[1].hashes))
+        chunk_of_token = 1 + (np.cumsum(sizes) // _CHUNK_ROWS)[position]
+    chunk_of_pair = [chunk_of_token[order.examples] for order in orders]
+    chunk_of_pair[0] = np.zeros_like(chunk_of_pair[0])
+    chunk_of_row = np.concatenate(([0], *chunk_of_pair))
+    places = np.empty(len(chunk_of_row), np.int64)
+    places[np.argsort(chunk_of_row, kind="stable")] = np.arange(len(places))
+    numbers = np.arange(int(chunk_of_row.max()) + 2)
+    made, first = [], 1
+    for order, chunks in zip(orders, chunk_of_pair, strict=True):
+        contexts = np.searchsorted(chunks[order.pair_starts[:-1]], numbers)
+        row = first + np.minimum(order.pair_starts[contexts[:-1]], max(0, len(chunks) - 1))
+        first += len(chunks)
+        made.append(replace(order, parents=places[order.parents], chunks=contexts, first_rows=places[row]))
+    return _Prepared(made, places[rows], np.searchsorted(np.sort(chunk_of_row), numbers))
 
 
 def _pairs(queries: Queries, k: int) -> _Pairs:
@@ -295,8 +325,10 @@ def _arranged(
         bounds=bounds,
         firsts=firsts,
         pair_starts=np.concatenate(([0], np.cumsum(sizes[known]))),
-        first_row=first_row,
         parents=parent_rows[pairs.example][is_known],
+        examples=pairs.example[is_known],
+        chunks=np.empty(0, np.int64),
+        first_rows=np.empty(0, np.int64),
     )
     return made, row_of_pair[pairs.of_token]
 
@@ -320,15 +352,21 @@ class _Block:
 
     def answer(self, starts: np.ndarray, out: np.ndarray) -> None:
         """Fills `out` [mixtures, documents]."""
-        orders, num_rows = self.prepared.orders, self.prepared.num_rows
+        orders, chunks = self.prepared.orders, self.prepared.chunks
         counted = [self._count(k) for k in range(len(orders))]
-        rows, bits = np.empty((num_rows, ROW_LANES)), np.empty((len(starts) - 1, ROW_LANES))
+        rows, bits = np.empty((chunks[-1], ROW_LANES)), np.empty((len(starts) - 1, ROW_LANES))
         for first in range(0, self.num_mixtures, ROW_LANES):
             rows[0] = 1.0 / (self.vocab_size + 1)
-            for order, arrays in zip(orders, counted, strict=True):
-                interpolate_block(rows, order.first_row, *arrays, order.pair_starts, order.parents, first)
-            np.log(rows, out=rows)
-            rows /= -np.log(2)
+            cursors = [(0, 0)] * len(orders)
+            for chunk in range(len(chunks) - 1):
+                for k, order in enumerate(orders):
+                    low, high = order.chunks[chunk], order.chunks[chunk + 1]
+                    if low < high:
+                        where = rows, order.first_rows[chunk], low, high, *cursors[k]
+                        cursors[k] = interpolate_block(*where, *counted[k], order.pair_starts, order.parents, first)
+                if chunk > 0:
+                    _to_bits(rows[chunks[chunk] : chunks[chunk + 1]])
+            _to_bits(rows[: chunks[1]])  # last: all chunks go by them
             sum_documents(rows, self.prepared.rows, starts, bits)
             last = min(first + ROW_LANES, self.num_mixtures)
             out[first:last] = bits[:, : last - first].T
@@ -372,6 +410,12 @@ class _Block:
         few = np.minimum(self.whole, len(tables) - 1)
         found = tables[few, :, cells]  # [sources, mixtures, 4]
         return np.where((self.whole < len(tables))[..., None], found, 0).sum(axis=0, dtype=np.int64).T
+
+
+def _to_bits(probabilities: np.ndarray) -> None:
+    """In place, with the operations of `score_once` and of bits per document."""
+    np.log(probabilities, out=probabilities)
+    probabilities /= -np.log(2)
 
 
 def _bit_lengths(numbers: np.ndarray) -> np.ndarray:
