@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from importlib.resources import files
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from assay import cli_models
+from assay import cli_mix, cli_models
 from assay.artifacts.claims import release_all
 from assay.errors import InvalidParameterError
 from assay.options import (
@@ -24,6 +25,8 @@ from assay.options import (
     Runner,
     Set,
     WorkspacePath,
+    changes_of,
+    load_recipe,
     reported,
     require_folder,
     space_at,
@@ -109,7 +112,7 @@ def compare(
     from assay.comparison.costs import cost_table
     from assay.comparison.table import table
 
-    loaded = _load(recipe, set)
+    loaded = load_recipe(recipe, set)
     folder = location(out or recipe.parent)
     comparison = run_compare(loaded, workspace=space_at(workspace, recipe), out=folder)
     _out.print(table(comparison.content))
@@ -136,7 +139,7 @@ def score(
     from assay.api.showing import describe
     from assay.api.staging import prepare
 
-    loaded = _load(recipe, set)
+    loaded = load_recipe(recipe, set)
     stage = prepare(loaded, space_at(workspace, recipe), arms=_arms(loaded.arms, arm))
     shown = {s.fingerprint: s for scores in (*stage.scores.values(), stage.guards) for s in scores}
     for scores in shown.values():
@@ -159,7 +162,7 @@ def select(
     from assay.api.comparing import chosen
     from assay.api.showing import describe
 
-    loaded = _load(recipe, set)
+    loaded = load_recipe(recipe, set)
     for name in _arms(loaded.arms, arm):
         _out.print(describe(chosen(loaded, name, space_at(workspace, recipe))[1]))
 
@@ -183,7 +186,7 @@ def write(
     """Write the documents that an arm takes from the whole pool."""
     from assay.api.comparing import write_arm
 
-    export = write_arm(_load(recipe, set), space_at(workspace, recipe), arm, to, format)
+    export = write_arm(load_recipe(recipe, set), space_at(workspace, recipe), arm, to, format)
     _out.print(f"Wrote {export.manifest.counts['kept']:,} documents to {export.folder}", soft_wrap=True)
 
 
@@ -350,7 +353,7 @@ def weigh(
 
     if to is not None:
         require_folder(to)  # before the work, which would be in vain
-    found = run_weigh(_load(recipe, set), terms, num_draws=draws, workspace=space_at(workspace, recipe))
+    found = run_weigh(load_recipe(recipe, set), terms, num_draws=draws, workspace=space_at(workspace, recipe))
     _out.print(found.table())
     _out.print(f"An arm chooses by the weights with\n    score: {found.by}", soft_wrap=True, markup=False)
     _out.print(f"and by the rule with\n    score: {found.rule}", soft_wrap=True, markup=False)
@@ -409,6 +412,7 @@ def status(
 
 app.command()(cli_models.train)
 app.command()(cli_models.evaluate)
+app.add_typer(cli_mix.app, name="mix")
 
 recipes = typer.Typer(help="Published methods end to end, each held against a random choice.", no_args_is_help=True)
 app.add_typer(recipes, name="recipe")
@@ -490,7 +494,7 @@ def recipe_run(
             "losses": losses,
             "model": model,
         },
-        changes=_changes(set),
+        changes=changes_of(set),
         write=write,
         workspace=space_at(workspace, None),
         out=out,
@@ -523,24 +527,7 @@ def main() -> None:
     os._exit(code)
 
 
-def _load(path: Path, changes: list[str] | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from assay.api.recipe import Recipe
-
-    return Recipe.load(path, _changes(changes))
-
-
-def _changes(given: list[str] | None) -> dict[str, str]:
-    """What `--set` changes, by key."""
-    pairs = {}
-    for change in given or []:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise InvalidParameterError(f"`--set` (={change!r}) must be KEY=VALUE, e.g. --set seeds=10.")
-        pairs[key] = value
-    return pairs
-
-
-def _arms(known: dict[str, object], name: str | None) -> list[str]:
+def _arms(known: Mapping[str, object], name: str | None) -> list[str]:
     if name is None:
         return list(known)
     if name not in known:

@@ -15,6 +15,7 @@ from assay.artifacts.claims import PART, parse_part
 from assay.errors import AssayError, InvalidParameterError
 
 if TYPE_CHECKING:
+    from assay.api.recipe import Recipe
     from assay.artifacts.workspace import Workspace
 
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
@@ -149,6 +150,24 @@ def space_at(given: str | None, recipe: Path | None) -> "Workspace":
     if given is None and recipe is not None and "ASSAY_WORKSPACE" not in os.environ:
         given = str(recipe.parent / DEFAULT_WORKSPACE)
     return Workspace(given)
+
+
+def load_recipe(path: Path, changes: list[str] | None) -> "Recipe":
+    """The recipe in a file, with what `--set` changes."""
+    from assay.api.recipe import Recipe
+
+    return Recipe.load(path, changes_of(changes))
+
+
+def changes_of(given: list[str] | None) -> dict[str, str]:
+    """What `--set` changes, by key."""
+    pairs = {}
+    for change in given or []:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise InvalidParameterError(f"`--set` (={change!r}) must be KEY=VALUE, e.g. --set seeds=10.")
+        pairs[key] = value
+    return pairs
 
 
 def require_folder(file: Path) -> None:

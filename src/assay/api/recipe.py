@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from assay.api.building import build, check_keys, mapping, named
-from assay.api.recipe_parts import BEST, Benchmarks, Calibration, OverlapGuard, Source, Target, TaskFile, Write
+from assay.api.recipe_parts import BEST, Benchmarks, Calibration, Mix, OverlapGuard, Source, Target, TaskFile, Write
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.remote import RemotePath
 from assay.artifacts.storage import location
@@ -95,6 +95,7 @@ class Recipe:
     scorers: parameters for scorers whose columns arms read in `where`, `by` or policies without naming the scorer.
     tasks: benchmark items to ask every proxy, by name; what holds one of them is left out of every arm, unless
         `benchmarks` says `exclude: false`.
+    mix: how `assay mix search` looks for a mixture; other verbs do not read it.
     """
 
     pool: Source
@@ -110,6 +111,7 @@ class Recipe:
     calibration: Calibration | None = None
     scorers: tuple[Method, ...] = ()
     tasks: dict[str, TaskFile] = field(default_factory=dict)
+    mix: Mix | None = None
 
     def __post_init__(self) -> None:
         check_integer("seeds", self.seeds, 2, 1000)
@@ -140,7 +142,10 @@ class Recipe:
                 raise InvalidParameterError(
                     f"Arm {name!r} uses contamination, which looks for benchmarks. Add `benchmarks: sets/*/*.jsonl`."
                 )
-        if self.write is not None:
+        if self.mix is not None:
+            for name in self.mix.targets:
+                check_choice("mix.target", name, ["any", *self.targets])
+        elif self.write is not None:
             check_choice("write.arm", self.write.arm, [BEST, *self.arms])
 
     @classmethod
@@ -167,7 +172,7 @@ class Recipe:
         values = dict(mapping("recipe", content))
         names = {f.name for f in fields(cls)} - {"targets"} | {"target"}
         check_keys("recipe", values, names)
-        for name in ("pool", "target", "budget", "arms"):
+        for name in ("pool", "target", "budget", "arms") if values.get("mix") is None else ("pool", "target", "budget"):
             check(name in values, name, None, "given", "`assay init` writes a recipe that has everything.")
         values["pool"] = _source(Source, values["pool"], "pool", folder)
         values["targets"] = _targets(values.pop("target"), folder)
@@ -180,7 +185,7 @@ class Recipe:
             rooted_scorer(named_scorer("scorers", {name: scorers[name]}), "scorers", folder) for name in scorers
         )
         given = {scorer.name: scorer for scorer in values["scorers"]}
-        arms = mapping("arms", values["arms"])
+        arms = mapping("arms", values.get("arms") or {})
         arms = {str(name): _arm(arm, f"arms.{name}", folder, given) for name, arm in arms.items()}
         arms = {n: arm if n == RANDOM else _with_others(arm, values["scorers"]) for n, arm in arms.items()}
         if values.get("calibration") is not None:
@@ -193,6 +198,8 @@ class Recipe:
             values["tasks"] = _tasks(values["tasks"] or {}, folder)
         if "overlap" in values:
             values["overlap"] = build(OverlapGuard, values["overlap"], "overlap")
+        if values.get("mix") is not None:
+            values["mix"] = build(Mix, values["mix"], "mix")
         if values.get("write") is not None:
             write = build(Write, values["write"], "write")
             values["write"] = Write(to=_path(write.to, folder), arm=write.arm, format=write.format)

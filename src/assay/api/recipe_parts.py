@@ -11,13 +11,16 @@ from assay.artifacts.kinds import Corpus
 from assay.artifacts.yamlfile import read_yaml
 from assay.corpus.write import FORMATS
 from assay.errors import check, check_choice, check_integer, check_number, check_text
+from assay.mixtures.regression import REGRESSORS
 from assay.proxy.tasks import FORMS
 from assay.refiners import Refiner
 from assay.scorers import Heuristics, Overlap
+from assay.selection.budget import Budget
 from assay.selection.expressions import Expression
 from assay.selection.presets import PRESETS, changed
 
 BEST = "best"
+MIX_METHODS = ("regmix", "climb")
 _RULES = list(dict.fromkeys(rule for rules in PRESETS.values() for rule in rules))
 
 
@@ -176,6 +179,49 @@ class OverlapGuard:
     def scorer(self) -> Overlap:
         """The scorer that finds the runs."""
         return Overlap(words=self.words, max_documents=self.max_documents)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """How `assay mix search` looks for a mixture of sources.
+
+    by: the column whose values are the sources: of the corpus ("source"), or of scores ("clusters.cluster").
+    target: what the mixture is to be good for: a target's name, "any" for the mean over all, or a list of these.
+    method: "regmix" (mixtures drawn once, then a regression) or "climb" (in rounds, each near what was best before).
+    runs: mixtures to try. tokens: what each reads, "1M tokens"; default the budget, with n-gram proxies at most 1M.
+    regressor: what foretells losses; default the best of those tried by cross-validation.
+    max_epochs: how often the text of one source may be read at the recipe's budget.
+    where: documents to choose from.
+    """
+
+    by: str = "source"
+    target: str | list[str] = "any"
+    method: str = "regmix"
+    runs: int = 512
+    tokens: str | None = None
+    regressor: str | None = None
+    max_epochs: float = 4.0
+    where: str | None = None
+
+    def __post_init__(self) -> None:
+        check_text("by", self.by)
+        names = self.targets
+        ok = all(isinstance(name, str) for name in names) and 0 < len(names) == len(set(names))
+        check(ok, "target", self.target, "a target's name, any, or a list of different ones")
+        check_choice("method", self.method, MIX_METHODS)
+        check_integer("runs", self.runs, 8, 100_000)
+        if self.tokens is not None:
+            check(Budget.parse(self.tokens).unit == "tokens", "tokens", self.tokens, "in tokens")
+        if self.regressor is not None:
+            check_choice("regressor", self.regressor, REGRESSORS)
+        check_number("max_epochs", self.max_epochs, "a number above 0", lambda x: x > 0)
+        if self.where is not None:
+            Expression(self.where)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What mixtures are looked for, one each."""
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
 
 
 @dataclass(frozen=True, kw_only=True)

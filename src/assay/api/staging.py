@@ -104,6 +104,11 @@ class Evidence:
     ladder: list[int]
     pool_ends: bool
 
+    def targets(self) -> list[str]:
+        """Names of the targets, in the order of the groups of `losses`."""
+        first = next(iter(self.runs.values()))[0]
+        return np.unique(first.to_table(["target"])["target"].to_numpy()).tolist()
+
     def losses(self) -> Losses:
         """Bits [cells, seeds, items] in the order of `runs`.
 

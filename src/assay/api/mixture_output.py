@@ -1,0 +1,223 @@
+"""What people see of a fit or a search over mixtures: tables, pages, and the files that go on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from assay.api.fitting import MixtureFit
+from assay.api.mixing import ANY, search_mixture
+from assay.api.mixture_reporting import mixture_report
+from assay.api.mixture_verifying import BEST_MEASURED, UNIFORM, verify_mixtures
+from assay.api.recipe import RANDOM, Recipe
+from assay.artifacts.kinds import human_count
+from assay.artifacts.manifest import atomic_path
+from assay.artifacts.mixture_search import RUNS, MixtureSearch
+from assay.artifacts.workspace import Workspace
+from assay.comparison.mixture_report import MixtureReport, Verified, render
+from assay.mixtures.mixture import Mixture
+from assay.mixtures.regression import Choice, choose
+from assay.mixtures.runs import Runs, read_runs
+
+PROPORTIONAL = "proportional"
+_MAX_OTHERS = 8  # metrics besides the one searched for whose curves are shown
+_STYLES = {"better": "bold green", "worse": "bold red", "no difference shown": "yellow"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """A search with all that came of it.
+
+    search: the artifact. mixtures: by target. verified: per mixture what `verify_mixtures` found, or nothing.
+    table: for people. files: what was written, from label to path.
+    """
+
+    search: MixtureSearch
+    mixtures: Mapping[str, Mixture]
+    verified: Sequence[Mapping[str, Any]]
+    table: RenderableType
+    files: Mapping[str, Path]
+
+
+def search_and_report(recipe: Recipe, workspace: Workspace, folder: Path, *, verify: bool = True) -> Searched:
+    """Searches as the recipe's `mix` says, verifies what was found, and writes mixtures, runs and reports.
+
+    Args:
+        folder: for mixture.yaml, mixture.html, runs.csv, and comparison.json and report.html of the verification; with
+            several targets mixture-<target>.yaml and mixture-<target>.html.
+        verify: hold what was found against uniform, proportional and the best measured mixture, under the recipe's
+            seeds.
+
+    Raises:
+        AssayError: as `search_mixture` and `compare`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    search = search_mixture(recipe, workspace=workspace)
+    verified: list[dict[str, Any]] = []
+    if verify:
+        _, verified = verify_mixtures(recipe, search, workspace=workspace, out=folder)
+    runs = read_runs(search.folder / RUNS)
+    pages = search_pages(search, runs, verified, recipe.seeds)
+    mixtures = mixtures_of(search)
+    files = {}
+    for target, page in pages.items():
+        suffix = "" if len(pages) == 1 else f"-{target}"
+        label = "" if len(pages) == 1 else f" {target}"
+        files[f"Mixture{label}"] = folder / f"mixture{suffix}.yaml"
+        mixtures[target].save(files[f"Mixture{label}"])
+        files[f"Report{label}"] = folder / f"mixture{suffix}.html"
+        with atomic_path(files[f"Report{label}"]) as path:
+            path.write_text(page, encoding="utf-8")
+    files["Runs"] = folder / RUNS
+    with atomic_path(files["Runs"]) as path:
+        path.write_bytes((search.folder / RUNS).read_bytes())
+    if verify:
+        files["Compared"] = folder / "report.html"
+    return Searched(
+        search=search, mixtures=mixtures, verified=verified, table=search_table(search, verified), files=files
+    )
+
+
+def mixtures_of(search: MixtureSearch) -> dict[str, Mixture]:
+    """The mixture found for each target."""
+    content = search.content
+    return {
+        target: Mixture.scaled(weights, by=content["by"], max_epochs=content["max_epochs"])
+        for target, weights in search.weights.items()
+    }
+
+
+def search_table(search: MixtureSearch, verified: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """The mixtures found, and what they save against their rivals."""
+    content = search.content
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    grid.add_column(content["by"])
+    for name in ("in the pool", *(one["target"] for one in content["found"])):
+        grid.add_column(name, justify="right")
+    for source in sorted(content["sources"], key=lambda one: -one["share"]):
+        shares = [one["weights"][source["name"]] for one in content["found"]]
+        grid.add_row(
+            source["name"], *(f"{share:.3f}" if share >= 0.0005 else "·" for share in (source["share"], *shares))
+        )
+    parts: list[RenderableType] = [grid]
+    for one in content["found"]:
+        correlation = one["spearman"]
+        told = "no order" if correlation is None else f"rank correlation {correlation:.3f}"
+        parts.append(
+            Text(
+                f"{one['target']}: {one['regressor']} on {content['num_runs']} runs of "
+                f"{human_count(content['run_tokens'])} tokens, held-out {told}; the {_ORIGINS[one['origin']]} mixture."
+            )
+        )
+    return Group(*parts, *([_verified_table(verified)] if verified else []))
+
+
+_ORIGINS = {"foretold": "best foretold", "measured": "best measured"}
+
+
+def _verified_table(verified: Sequence[Mapping[str, Any]]) -> Table:
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim", title_justify="left")
+    grid.title = "Trained anew, on text that the search has not seen; bits per byte"
+    grid.add_column("for", no_wrap=True)
+    grid.add_column("against")
+    for name in ("loss", "saved", "95 % interval"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    grid.add_column("verdict", no_wrap=True)
+    for one in verified:
+        grid.add_row(one["target"], Text(one["name"], style="bold"), f"{one['bits_per_byte']:.4f}", "", "", "")
+        for rival in _rivals_of(one):
+            effect = rival["effect"]
+            cells = (f"{rival['bits_per_byte']:.4f}", f"{effect['estimate']:+.4f}")
+            interval = f"{effect['low']:+.4f} to {effect['high']:+.4f}"
+            grid.add_row(
+                "", _shown_name(rival["name"]), *cells, interval, Text(rival["verdict"], _STYLES[rival["verdict"]])
+            )
+        grid.add_section()
+    return grid
+
+
+def _rivals_of(one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rivals without what was found, or measured best, for other targets."""
+    own = {f"{BEST_MEASURED} {one['target']}", BEST_MEASURED}
+    return [
+        rival
+        for rival in one["rivals"]
+        if rival["name"] in own or not rival["name"].startswith((f"{BEST_MEASURED} ", "mix "))
+    ]
+
+
+def _shown_name(arm: str) -> str:
+    return PROPORTIONAL if arm == RANDOM else arm
+
+
+def search_pages(
+    search: MixtureSearch, runs: Runs, verified: Sequence[Mapping[str, Any]], seeds: int
+) -> dict[str, str]:
+    """A page for each mixture found, by target."""
+    sources = {one["name"]: one for one in search.content["sources"]}
+    ordered = [sources[name] for name in runs.sources]
+    prior = np.array([source["share"] for source in ordered])
+    pages = {}
+    for one in search.content["found"]:
+        target = one["target"]
+        baselines = {PROPORTIONAL: prior, UNIFORM: np.full(len(ordered), 1 / len(ordered))}
+        if one["origin"] != "measured":
+            baselines[BEST_MEASURED] = _row(runs, one["best_measured"])
+        names = None if search.content["regressor"] is None else [search.content["regressor"]]
+        main = choose(runs.weights, runs.loss(None if target == ANY else target), names=names)
+        verification = next((found for found in verified if found["target"] == target), None)
+        report = mixture_report(
+            runs,
+            {target: main} | _others(runs, target, main.name),
+            _row(runs, one["weights"]),
+            title=f"{search.name}, for {target}",
+            unit="bits per byte",
+            baselines=baselines,
+            available=np.array([source["tokens"] for source in ordered]),
+            tokens=float(search.content["budget_tokens"]),
+            at_most=np.array([source["at_most"] for source in ordered]),
+            verified=() if verification is None else _verified_rows(verification),
+            seeds=seeds if verification else None,
+        )
+        pages[target] = render(report)
+    return pages
+
+
+def fit_report(fit: MixtureFit) -> MixtureReport:
+    """What the page of a fit to a table of runs shows."""
+    runs, name = fit.runs, fit.target or ("mean" if len(fit.runs.metrics) > 1 else fit.runs.metrics[0])
+    baselines = {BEST_MEASURED: fit.best_measured, "mean of the runs": runs.weights.mean(axis=0)}
+    choices = {name: fit.choice} | _others(runs, name, fit.choice.name)
+    return mixture_report(
+        runs, choices, fit.weights, title=f"{len(runs)} runs", baselines=baselines, at_most=fit.at_most
+    )
+
+
+def _others(runs: Runs, target: str, regressor: str) -> dict[str, Choice]:
+    """The same regressor on some of the other metrics."""
+    others = [metric for metric in runs.metrics if metric != target and np.ptp(runs.loss(metric)) > 0]
+    if len(runs.metrics) < 2:
+        return {}
+    return {name: choose(runs.weights, runs.loss(name), names=[regressor]) for name in others[:_MAX_OTHERS]}
+
+
+def _verified_rows(one: Mapping[str, Any]) -> list[Verified]:
+    rows = [Verified("found", one["bits_per_byte"], one["p_best"])]
+    for rival in _rivals_of(one):
+        name = BEST_MEASURED if rival["name"].startswith(BEST_MEASURED) else _shown_name(rival["name"])
+        rows.append(Verified(name, rival["bits_per_byte"], rival["p_best"], **_saved(rival["effect"])))
+    return rows
+
+
+def _saved(effect: Mapping[str, float]) -> dict[str, float]:
+    return {"saved": effect["estimate"], "low": effect["low"], "high": effect["high"]}
+
+
+def _row(runs: Runs, shares: Mapping[str, float]) -> np.ndarray:
+    return np.array([shares[name] for name in runs.sources])
