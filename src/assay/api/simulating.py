@@ -39,7 +39,6 @@ def simulations(
         InvalidParameterError: a proxy that is no n-gram model, fewer than two sources or more than 200.
         BudgetError: the budget is larger than the pool.
     """
-    check_integer("seeds", seeds, 1, 1000)
     check_integer("seeds", seeds, 1, 1 if with_sources else 1000)
     if not isinstance(recipe.proxy, NGram):
         raise InvalidParameterError(f"Only n-gram proxies are simulated, not {recipe.proxy.name}. Set proxy: ngram.")
