@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.api.tails import Heldout
+from assay.api.simulated import Heldout
 from assay.mixtures.runs import Runs
 from assay.models.ngram import Queries
 from tests.api.test_ablating import Planted

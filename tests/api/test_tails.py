@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from assay.api.tails import Heldout, ablate_tail, apportion
+from assay.api.simulated import Heldout
+from assay.api.tails import ablate_tail, apportion
 from assay.errors import InvalidParameterError
 from assay.models.ngram import Queries, score_once
 from assay.proxy.annealing import Documents

@@ -94,7 +94,11 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("real")
     manual = [topic[k : k + 1500] for topic in topics.values() for k in range(0, len(topic) - 1000, 1500)]
     nonsense = [row["text"] for row in make_prose(300, seed=2, topic="t")]
-    texts = [{"id": f"{k}", "text": text} for k, text in enumerate(manual + nonsense)]
+    sources = ["manual"] * len(manual) + ["nonsense"] * len(nonsense)
+    texts = [
+        {"id": f"{k}", "text": text, "source": source}
+        for k, (text, source) in enumerate(zip(manual + nonsense, sources, strict=True))
+    ]
     write_jsonl(path / "pool.jsonl", texts[60:])
     write_jsonl(path / "target.jsonl", texts[:60])
     domains = [{"domain": "technology" if k % 3 else "other"} for k in range(len(texts))]
@@ -154,6 +158,18 @@ def test_metarater_learns_weights_that_an_arm_goes_by(real: Path) -> None:
     content = RECIPES["metarater"].learn(_real("metarater", real, "4k tokens"), Workspace(real / ".assay"))
     scores = {name: arm.by for name, arm in Recipe.from_dict(content).arms.items() if arm.by}
     assert len(set(scores.values())) == 3 and all("dsir.per_ngram" in by for by in scores.values())
+
+
+@pytest.mark.parametrize(("name", "arm"), [("doremi", "doremi"), ("skillit", "skill-it")])
+def test_weights_of_sources_are_learnt_and_an_arm_takes_them(name: str, arm: str, real: Path) -> None:
+    content = _real(name, real, "20k tokens") | {"pool_sample": 0.8}
+    learnt = RECIPES[name].learn(content, Workspace(real / ".assay"))
+    shares = learnt["arms"][arm]["select"]["quota"]["shares"]
+    assert list(shares) == ["manual", "nonsense"] and sum(shares.values()) == pytest.approx(1, abs=1e-5)
+    assert shares["manual"] > 0.6  # which teaches the target, and of which there is more to learn
+    others = {k: v for k, v in learnt["arms"].items() if k != arm}
+    assert others == {k: v for k, v in content["arms"].items() if k != arm}
+    Recipe.from_dict(learnt)
 
 
 def test_a_run_finds_the_target_and_leaves_a_recipe_that_gives_the_same(folder: Path) -> None:

@@ -1,13 +1,27 @@
 """What loops over training need of a simulation, and what they all ask of it."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from assay.errors import InvalidParameterError, check, check_choice, check_number
+from assay.models.ngram import Queries
 
 _OWN = "source:"  # metrics of a source's own held-out text begin so; they are no targets
+
+
+class Heldout(NamedTuple):
+    """What is tested on.
+
+    queries: all tokens. starts: where each document starts [documents + 1]. sizes: UTF-8 bytes [documents].
+    groups: target of each document [documents], from 0 on.
+    """
+
+    queries: Queries
+    starts: np.ndarray
+    sizes: np.ndarray
+    groups: np.ndarray
 
 
 class Simulated(Protocol):

@@ -21,12 +21,14 @@ import pyarrow.compute as pc
 
 from assay.api.running import Bench, Task
 from assay.api.selecting import Question
+from assay.api.simulated import Heldout
 from assay.corpus.engine import map_parts, map_step
 from assay.errors import InvalidParameterError, check
 from assay.kernels.ragged import take_runs
 from assay.models.merging import MergedCounts
 from assay.models.ngram import Queries
 from assay.proxy import NGram
+from assay.proxy.annealing import Documents
 from assay.selection.choose import REASONS, totals
 
 _NOT_IN_SAMPLE = REASONS.index("not_in_sample") + 1
@@ -47,6 +49,7 @@ class Simulation:
         self.sources, self.num_tokens = read.names, num_tokens
         self.metrics, self.groups, self.sizes = test.metrics, test.groups, test.sizes
         self._starts = test.starts
+        self._read = read
         self._queries = Queries.of(test.tokens, test.starts, vocab_size=vocab_size, order=proxy.order)
         self._reached = read.reached
         self.available = read.available
@@ -68,6 +71,19 @@ class Simulation:
         num = len(self.metrics)
         by_metric = np.stack([np.bincount(self.groups, row, minlength=num) for row in bits])
         return by_metric / np.bincount(self.groups, self.sizes, minlength=num)
+
+    def documents(self) -> list[Documents]:
+        """Ids of each source's documents in the order in which they are read, and where each starts [sources]."""
+        found = []
+        for k in range(len(self.sources)):
+            first, last = np.searchsorted(self._read.sources, [k, k + 1])
+            starts = self._read.starts[first : last + 1]
+            found.append((self._read.tokens[starts[0] : starts[-1]], starts - starts[0]))
+        return found
+
+    def heldout(self) -> Heldout:
+        """What is tested on."""
+        return Heldout(self._queries, self._starts, self.sizes, self.groups)
 
     def losses_of(self, weights: np.ndarray) -> np.ndarray:
         """Bits per byte by metric [mixtures, metrics] of runs whose shares of the sources are `weights`."""

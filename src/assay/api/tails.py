@@ -14,31 +14,17 @@ When not to use: for how long the end should be, since a half is a half however 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import NamedTuple
 
 import numpy as np
 
 from assay.api.ablating import Ablation, ablation_of
+from assay.api.simulated import Heldout
 from assay.comparison.statistics import Interval, Losses, effect
 from assay.errors import InvalidParameterError, check, check_number
 from assay.mixtures.ablation import without_each
-from assay.models.ngram import Queries
 from assay.proxy.annealing import Documents, cut, joined, tail_bits
 
 SHARE = 0.15  # of all tokens; the paper finds 10 to 20 % best
-
-
-class Heldout(NamedTuple):
-    """What is tested on.
-
-    queries: all tokens. starts: where each document starts [documents + 1]. sizes: UTF-8 bytes [documents].
-    groups: target of each document [documents], from 0 on.
-    """
-
-    queries: Queries
-    starts: np.ndarray
-    sizes: np.ndarray
-    groups: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +56,10 @@ def ablate_tail(
     """Trains a base, then ends by the base mixture, by the tail's, and by the tail's without each source.
 
     Args:
-        draws: for each seed, two or more, the documents of each source in the order in which they are read; the end
-            goes on where the base stopped, and from the first document again where a source runs out.
+        draws: for each seed, two or more, the documents of each source in the order in which they are read, such as
+            `Simulation.documents()`; the end goes on where the base stopped, and from the first document again where a
+            source runs out.
+        heldout: what all are tested on, such as `Simulation.heldout()`.
         sources: names. base, tail: weights of each source before and at the end [sources].
         tokens: in all. share: of them, at the end.
 
