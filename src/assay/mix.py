@@ -12,10 +12,10 @@ from assay.api.continuing import critical_share
 from assay.api.designing import design
 from assay.api.fitting import fit_mixture as fit
 from assay.api.merging import merge
-from assay.api.mixing import simulate_mixtures as simulate
 from assay.api.mixture_output import search
 from assay.api.online import doremi, learn_skills, skillit
 from assay.api.scheduling import available, schedule, write_phases
+from assay.api.simulating import simulations as simulate
 from assay.api.tails import ablate_tail
 from assay.mixtures.climb import climb
 from assay.mixtures.cmr import critical_ratio

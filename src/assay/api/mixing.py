@@ -21,16 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from assay.api.planning import Plan
-from assay.api.recipe import RANDOM, Arm, Recipe
-from assay.api.recipe_parts import Mix, Target
+from assay.api.recipe import RANDOM, Recipe
+from assay.api.recipe_parts import Mix
+from assay.api.simulating import SOURCES, plan_sources
 from assay.api.simulation import Simulation, simulate, tokens_of_sources
-from assay.api.staging import Stage, do_tasks, open_targets, plan_stage
+from assay.api.staging import Stage, do_tasks
 from assay.artifacts.kinds import Run, human_count
 from assay.artifacts.manifest import atomic_path
 from assay.artifacts.mixture_search import RUNS, SEARCH, MixtureSearch
 from assay.artifacts.workspace import Draft, Workspace
-from assay.errors import BudgetError, InvalidParameterError, check_integer
+from assay.errors import BudgetError, InvalidParameterError
 from assay.kernels.filling import fill
 from assay.mixtures.climb import climb
 from assay.mixtures.design import dirichlet
@@ -45,7 +45,6 @@ from assay.selection.policies import Quota
 
 VERSION = 1
 ANY = "any"
-_SOURCES = "sources"  # the arm by which sources are looked at
 _NGRAM_TOKENS = 1_000_000  # of a simulated run
 _CHUNK = 256  # mixtures simulated at a time
 _FRESH = (1, 2)  # seeds on which candidates are run again
@@ -66,7 +65,7 @@ class Lab:
     @cached_property
     def available(self) -> dict[str, float]:
         """Tokens that a seed's sample of the pool has of each source, sorted by name."""
-        return tokens_of_sources(self.stage.bench, self.stage.task(_SOURCES, 0))
+        return tokens_of_sources(self.stage.bench, self.stage.task(SOURCES, 0))
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -139,17 +138,17 @@ class Lab:
 
     def simulation(self, seed: int, with_sources: bool = False) -> Simulation:
         """The counts of a draw."""
-        task, scale = self.stage.task(_SOURCES, seed), self.num_tokens / self.budget
+        task, scale = self.stage.task(SOURCES, seed), self.num_tokens / self.budget
         return simulate(self.stage.bench, task, num_tokens=self.num_tokens, scale=scale, with_sources=with_sources)
 
     def _trained(self, weights: np.ndarray, seed: int) -> np.ndarray:
         recipe = self.stage.recipe
-        own = recipe.arms[_SOURCES]
+        own = recipe.arms[SOURCES]
         arms = {f"mixture-{k}": replace(own, select=Quota.of(self.mixture(row))) for k, row in enumerate(weights)}
         names = list(arms)
         arms = {RANDOM: recipe.arms[RANDOM]} | arms
         share = max(recipe.pool_sample * self.num_tokens / self.budget, 1e-9)
-        scores = {name: () if name == RANDOM else self.stage.scores[_SOURCES] for name in arms}
+        scores = {name: () if name == RANDOM else self.stage.scores[SOURCES] for name in arms}
         staged = replace(self.stage, recipe=replace(recipe, arms=arms, pool_sample=share), scores=scores)
         tasks = [staged.task(name, seed, num_tokens=self.num_tokens) for name in names]
         runs = do_tasks(staged.bench, tasks, f"train on {len(tasks)} mixtures, draw {seed + 1}")
@@ -169,51 +168,16 @@ def search_mixture(recipe: Recipe, *, workspace: Workspace | str | None = None) 
         BudgetError: the pool cannot give the budget within `max_epochs`.
     """
     mix = recipe.mix or Mix()
-    plan, stage = _planned(recipe, mix, workspace)
+    plan, stage = plan_sources(recipe, mix.by, mix.where, workspace)
     done = plan.add("search mixtures", lambda looked_at: _search(stage(looked_at), mix, looked_at))
     plan.run()
     return done.result()
 
 
-def simulate_mixtures(
-    recipe: Recipe, *, seeds: int = 1, with_sources: bool = False, workspace: Workspace | str | None = None
-) -> list[Simulation]:
-    """What answers what mixtures of the sources lose, for loops of one's own and for those of `assay.mix`.
-
-    The recipe's `mix` says what the sources are and how much a run reads; the proxy is an n-gram model. As in a search,
-    targets are tested on half of what scorers would be fitted to.
-
-    Args:
-        seeds: how many, each with its own draw of documents. with_sources: test on text of each source as well, of
-            documents that the draw leaves out.
-
-    Raises:
-        InvalidParameterError: another proxy, fewer than two sources, or no text is left out to test a source on.
-    """
-    check_integer("seeds", seeds, 1, 100)
-    if not isinstance(recipe.proxy, NGram):
-        raise InvalidParameterError(f"Only n-gram models are simulated, not {recipe.proxy.name!r}. Take proxy: ngram.")
-    mix = recipe.mix or Mix()
-    plan, stage = _planned(recipe, mix, workspace)
-    plan.run()
-    lab = Lab(stage=stage(plan.workspace), mix=mix, num_tokens=_run_tokens(recipe, mix))
-    return [lab.simulation(seed, with_sources) for seed in range(seeds)]
-
-
-def _planned(recipe: Recipe, mix: Mix, workspace: Workspace | str | None) -> tuple[Plan, Callable[[Workspace], Stage]]:
-    """The steps before a search. Its test is half of the documents that scorers would be fitted to."""
-    space = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
-    to_fit, _ = open_targets(recipe, space)
-    targets = {name: Target(read=corpus, holdout=0.5) for name, corpus in to_fit.items()}
-    arms = {RANDOM: Arm(), _SOURCES: Arm(select=Quota(by=mix.by), where=mix.where, others=recipe.scorers)}
-    plan = Plan(space)
-    return plan, plan_stage(plan, replace(recipe, targets=targets, arms=arms, write=None, tasks={}, mix=None))
-
-
 def _search(stage: Stage, mix: Mix, workspace: Workspace) -> MixtureSearch:
     bench, recipe = stage.bench, stage.recipe
     lab = Lab(stage=stage, mix=mix, num_tokens=_run_tokens(recipe, mix))
-    task = stage.task(_SOURCES, 0)
+    task = stage.task(SOURCES, 0)
     parameters = {
         "mix": {"by": mix.by, "targets": mix.targets, "method": mix.method, "runs": mix.runs, "where": mix.where}
         | {"regressor": mix.regressor, "max_epochs": mix.max_epochs, "tokens": lab.num_tokens},
@@ -224,7 +188,7 @@ def _search(stage: Stage, mix: Mix, workspace: Workspace) -> MixtureSearch:
     }
     inputs = {"corpus": bench.pool.fingerprint, "tokens": bench.tokens.fingerprint}
     inputs |= {f"heldout.{name}": tokens.fingerprint for name, (_, tokens) in bench.heldout.items()}
-    inputs |= {f"scores.{s.name}": s.fingerprint for s in (*stage.scores[_SOURCES], *stage.guards)}
+    inputs |= {f"scores.{s.name}": s.fingerprint for s in (*stage.scores[SOURCES], *stage.guards)}
     draft = workspace.open_draft("mixture_search", bench.pool.name, VERSION, parameters, inputs)
     if draft.finished() is None:
         draft.start()
