@@ -109,6 +109,19 @@ def test_large_buckets_and_counts_are_counted_alike() -> None:
         np.testing.assert_array_equal(row, pool.trained(expected))
 
 
+def test_held_out_text_unlike_all_others_and_empty_documents() -> None:
+    pool = Pool(12, 4, 90, 40, 2)
+    pool.held = np.arange(60, 90, dtype=np.uint16)  # words that the pool hardly has
+    pool.tokens = np.minimum(pool.tokens, 50)
+    pool.held_starts = np.array([0, 0, 10, 10, 30, 30])
+    pool.queries = Queries.of(pool.held, pool.held_starts, vocab_size=90, order=4)
+    read = pool.mixtures(5, 2)
+    found = pool.merged().bits(pool.queries, pool.held_starts, read)
+    for row, expected in zip(found, read, strict=True):
+        np.testing.assert_array_equal(row, pool.trained(expected))
+    assert (found[:, [0, 2, 4]] == 0).all() and (found[:, [1, 3]] > 0).all()
+
+
 def test_other_questions_are_prepared_anew() -> None:
     pool = Pool(10, 3, 40, 100, 3)
     counts, read = pool.merged(), pool.mixtures(4, 1)
@@ -138,6 +151,9 @@ def test_what_cannot_be_read_is_refused() -> None:
         counts.bits(Queries.of(pool.held, pool.held_starts, vocab_size=41, order=3), pool.held_starts, pool.there[None])
     with pytest.raises(InvalidParameterError, match="starts of the queries'"):
         counts.bits(pool.queries, pool.held_starts[:-1], np.array([[1, 1, 0]]))
+    nothing = np.zeros(0, np.uint16), np.zeros(2, np.int64)
+    with pytest.raises(InvalidParameterError, match="at least one held-out token"):
+        counts.bits(Queries.of(*nothing, vocab_size=40, order=3), nothing[1], np.array([[1, 1, 0]]))
     with pytest.raises(InvalidParameterError, match="one a document"):
         MergedCounts.of(pool.tokens, pool.starts, pool.sources[:-1], vocab_size=40, order=3)
     with pytest.raises(InvalidParameterError, match="from 0 to 0"):

@@ -154,14 +154,15 @@ class MergedCounts:
             bits [mixtures, documents] float64. 64 mixtures cost little more than one.
 
         Raises:
-            InvalidParameterError: queries made for another order or vocabulary, a mixture that reads nothing, more
-                than 2^31 tokens, or documents of a source that has none.
+            InvalidParameterError: no queries, or some for another order or vocabulary, a mixture that reads nothing,
+                more than 2^31 tokens, or documents of a source that has none.
         """
         check(queries.made_for == self.made_for, "queries.made_for", queries.made_for, f"{self.made_for}, as counted")
         num_tokens = len(queries.words)
         check(
             int(starts[-1]) == num_tokens, "starts", int(starts[-1]), f"the starts of the queries' {num_tokens} tokens"
         )
+        check(num_tokens > 0, "queries", num_tokens, "about at least one held-out token")
         read = self._checked(read)
         if self._prepared is None or self._prepared[0] is not queries:
             self._prepared = None  # before the next is made: both would not be needed at once
