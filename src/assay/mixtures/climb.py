@@ -7,8 +7,7 @@ many mixtures, and measures some of those that are foretold to be best: 64, then
 What differs, each for a measured reason (a planted objective on RegMix's table, 112 runs; docs/climb.md has the table):
 
 - The answer is the best *measured* mixture, not the regressor's favourite: of 100,000 forecasts the lowest is the one
-  that errs lowest (winner's curse: three to eight times the regret). `mean_best`, the mean of the 128 foretold to be
-  best, is returned beside it.
+  that errs lowest (winner's curse). `mean_best`, the mean of the 128 foretold to be best, is returned beside it.
 - Caps hold in all rounds. In the recipe they hold in the first only.
 - `fit_climb_trees`, the paper's LightGBM, fits losses scaled to standard deviation 1 and has no L1 penalty: the
   recipe's penalty of 1.0 means something else whenever the loss has another unit, and any penalty makes it worse.
