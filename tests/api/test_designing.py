@@ -1,6 +1,7 @@
 """Tables of runs to do: they come back with the losses that a trainer adds."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,20 @@ def test_what_cannot_be_designed_is_refused(arguments: dict, words: str) -> None
 def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.csv"):
         design(HAVE, 8, out=str(tmp_path / "runs.xlsx"))
+
+
+def test_the_examples_of_the_page_run_and_print_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mixture-design.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(code, "mixture-design.md", "exec"), names)
+    said, (printed,) = capsys.readouterr().out, re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    # Figures of eigenvalues differ a little from machine to machine.
+    assert re.sub(r"[\d.]+", "#", said) == re.sub(r"[\d.]+", "#", printed)
+    assert "| run-00 | 0.8036 | 0.0536 |" in page
+    assert (tmp_path / "todo.csv").read_text(encoding="utf-8").splitlines()[1].startswith('"run-00",0.8036,0.0536,')
+    assert names["more"].shape == (8, 6) and names["found"][1] + names["found"][3] > 0.8
+    assert "not verified by training on it" in (tmp_path / "mixture.html").read_text(encoding="utf-8")
