@@ -1,4 +1,4 @@
-"""Commands for mixtures: `assay mix fit`, `search`, `design`, `schedule`."""
+"""Commands for mixtures: `assay mix fit`, `search`, `design`, `ablate`, `schedule`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,7 @@ from assay.options import (
 )
 from assay.terminal import console
 
-app = typer.Typer(help="How much of each source: fit runs, search, design runs, plan phases.", no_args_is_help=True)
+app = typer.Typer(help="How much of each source, in which phase.", no_args_is_help=True)
 _out = console()
 
 
@@ -101,6 +101,64 @@ def search(
     done = run_search(load_recipe(recipe, set), workspace=space_at(workspace, recipe), out=folder, verify=verify)
     _out.print(done.table)
     _out.print("\n" + "\n".join(f"{label:9}{path}" for label, path in done.files.items()), soft_wrap=True)
+
+
+@app.command()
+@reported
+def design(
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Documents to count, or a YAML file of tokens by source.", show_default=False),
+    ],
+    runs: Annotated[int, typer.Option(help="How many.")] = 64,
+    by: Annotated[str, typer.Option(help="The column of documents that names their source.")] = "source",
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Tokens of the training that is meant, e.g. '1B tokens'; limits shares.", show_default=False),
+    ] = None,
+    max_epochs: Annotated[float, typer.Option(help="How often a source may be read at that budget.")] = 4.0,
+    scheme: Annotated[str, typer.Option(help="spread, regmix or even.")] = "spread",
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    to: Annotated[Path, typer.Option(help="File for the table, .csv or .parquet.")] = Path("runs.csv"),
+    workspace: WorkspacePath = None,
+    progress: ProgressMode = "auto",
+) -> None:
+    """Write a table of mixtures to train on, for a trainer of one's own; `assay mix fit` reads it with its losses."""
+    from assay.api.designing import design as run_design
+    from assay.api.designing import tokens_by_source
+
+    have = tokens_by_source(sources, by, space_at(workspace, None))
+    run_design(have, runs, scheme=scheme, budget=budget, max_epochs=max_epochs, seed=seed, out=to)
+    _out.print(
+        f"Wrote {runs} mixtures of {len(have)} sources to {to}. Add a column loss.<metric> for what each loses.",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+@reported
+def ablate(
+    recipe: RecipePath,
+    source: Annotated[
+        str | None,
+        typer.Option(help="Show the loss against the share of this source instead.", show_default=False),
+    ] = None,
+    set: Set = None,
+    workspace: WorkspacePath = None,
+    memory: Memory = None,
+    progress: ProgressMode = "auto",
+) -> None:
+    """Leave each source of the recipe's pool out in turn: what is it worth to the target?"""
+    from assay.api.ablating import ablate as run_ablate
+    from assay.api.ablating import response_curve
+    from assay.api.recipe_parts import Mix
+    from assay.api.simulating import simulations
+
+    loaded = load_recipe(recipe, set)
+    mix, budget, space = loaded.mix or Mix(), int(loaded.budget.amount), space_at(workspace, recipe)
+    draws = simulations(loaded, by=mix.by, where=mix.where, seeds=loaded.seeds, workspace=space)
+    found = run_ablate(draws, tokens=budget) if source is None else response_curve(draws, source, tokens=budget)
+    _out.print(str(found), soft_wrap=True)
 
 
 @app.command()

@@ -4,13 +4,19 @@ The table is that of `read_runs` without losses: train a model on each row, add 
 file with the columns `run` and `loss.<metric>`), and read it back.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from assay.api.reading import read
+from assay.api.scheduling import available
 from assay.artifacts.storage import Location
+from assay.artifacts.workspace import Workspace
+from assay.artifacts.yamlfile import read_yaml
 from assay.errors import check, check_choice, check_number, check_text
 from assay.mixtures.design import dirichlet, space_filling
+from assay.mixtures.mixture import check_weights
 from assay.mixtures.runs import Runs, write_runs
 from assay.selection.budget import Budget
 
@@ -75,6 +81,22 @@ def design(
     if out is not None:
         write_runs(runs, out)
     return runs
+
+
+def tokens_by_source(given: Sequence[str], by: str, workspace: Workspace) -> dict[str, float]:
+    """Tokens of each source: as a YAML or JSON file says, a mapping of names to numbers, or counted in documents.
+
+    Args:
+        given: one .yaml, .yml or .json file, or files, folders or globs of documents. by: their column of sources.
+
+    Raises:
+        InputError, InvalidParameterError: no such file, no such column, or no mapping of names to numbers.
+    """
+    if len(given) > 1 or not given[0].endswith((".yaml", ".yml", ".json")):
+        return available(read(list(given), workspace=workspace), by, workspace=workspace)
+    content = read_yaml(Path(given[0]), f"There is no file {given[0]}. Give one of tokens by source, or documents.")
+    check(isinstance(content, Mapping), given[0], content, "a mapping such as {web: 3e9, books: 2e8}")
+    return {str(name): float(tokens) for name, tokens in check_weights(given[0], content).items()}
 
 
 def _sources(sources: Mapping[str, float] | Iterable[str]) -> tuple[tuple[str, ...], np.ndarray]:

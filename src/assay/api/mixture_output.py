@@ -28,6 +28,7 @@ from assay.mixtures.runs import Runs, read_runs
 
 PROPORTIONAL = "proportional"
 _MAX_OTHERS = 8  # metrics besides the one searched for whose curves are shown
+_SHORT = {"no difference shown": "not shown"}
 _STYLES = {"better": "bold green", "worse": "bold red", "no difference shown": "yellow"}
 
 
@@ -147,22 +148,20 @@ _ORIGINS = {"foretold": "best foretold", "measured": "best measured"}
 
 
 def _verified_table(verified: Sequence[Mapping[str, Any]]) -> Table:
-    grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim", title_justify="left")
-    grid.title = "Trained anew, on text that the search has not seen; bits per byte"
-    grid.add_column("for", no_wrap=True)
-    grid.add_column("against")
-    for name in ("loss", "saved", "95 % interval"):
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
+    grid.title = "Trained anew, on text that the search has not seen"
+    grid.add_column("mixture, and others", overflow="fold", min_width=20)
+    for name in ("bits/byte", "P(best)", "saved (95 % interval)"):
         grid.add_column(name, justify="right", no_wrap=True)
     grid.add_column("verdict", no_wrap=True)
     for one in verified:
-        grid.add_row(one["target"], Text(one["name"], style="bold"), f"{one['bits_per_byte']:.4f}", "", "", "")
+        grid.add_row(Text(one["name"], style="bold"), f"{one['bits_per_byte']:.3f}", f"{one['p_best']:.2f}", "", "")
         for rival in _rivals_of(one):
             effect = rival["effect"]
-            cells = (f"{rival['bits_per_byte']:.4f}", f"{effect['estimate']:+.4f}")
-            interval = f"{effect['low']:+.4f} to {effect['high']:+.4f}"
-            grid.add_row(
-                "", _shown_name(rival["name"]), *cells, interval, Text(rival["verdict"], _STYLES[rival["verdict"]])
-            )
+            saved = f"{effect['estimate']:+.3f} ({effect['low']:+.3f} to {effect['high']:+.3f})"
+            cells = (f"{rival['bits_per_byte']:.3f}", f"{rival['p_best']:.2f}", saved)
+            verdict = Text(_SHORT.get(rival["verdict"], rival["verdict"]), _STYLES[rival["verdict"]])
+            grid.add_row(f"  {_shown_name(rival['name'])}", *cells, verdict)
         grid.add_section()
     return grid
 
