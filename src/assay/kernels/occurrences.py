@@ -163,6 +163,7 @@ def sort_out(
     bounds, firsts = np.zeros(size + 1, np.int32), np.empty(size, np.int32)
     first_of = np.full(len(source_starts) - 1, -1, np.int32)
     touched = np.empty(len(first_of), np.int32)
+    smallest = np.empty(5, np.int32)
     num_alone = num_grams = num_firsts = 0
     for word in range(len(buckets) - 1):
         i = buckets[word]
@@ -187,7 +188,7 @@ def sort_out(
                     num_firsts += 1
                 is_shared |= num_touched > 1 or sources[firsts[num_firsts - 1]] != sources[firsts[begin]]
             if not is_shared:
-                _enter(tables, firsts[begin:num_firsts], sources[firsts[begin]], source_starts)
+                _enter(tables, firsts, begin, num_firsts, sources[firsts[begin]], source_starts, smallest)
             context = find(hashes, slots, mix64(keys[i]))
             pair = -1
             if context >= 0:
@@ -216,26 +217,29 @@ def sort_out(
 
 
 @njit(nogil=True, cache=True)
-def _enter(tables, documents, source, source_starts):
-    """Adds an n-gram of one source to the tables of `sort_out`, as differences along the documents read."""
-    smallest = np.empty(5, np.int64)  # of its documents: counts above 4 are not told apart
-    num = 0
-    for document in documents:
+def _enter(tables, documents, begin, end, source, source_starts, smallest):
+    """Adds an n-gram of one source to the tables of `sort_out`, as differences along the documents read.
+
+    Args:
+        documents: of its parts, in documents[begin:end]. smallest: room for five of them.
+    """
+    num = 0  # counts above 4 are not told apart, so no more than five documents matter
+    for i in range(begin, end):
         place = num
-        while place > 0 and smallest[place - 1] > document:
+        while place > 0 and smallest[place - 1] > documents[i]:
             if place < 5:
                 smallest[place] = smallest[place - 1]
             place -= 1
         if place < 5:
-            smallest[place] = document
+            smallest[place] = documents[i]
             num = min(num + 1, 5)
     first = source_starts[source] + source  # of a source's cells: one more than it has documents
     for passes in range(len(tables)):
         for more in range(num + 1):
-            count = passes * len(documents) + more
+            count = passes * (end - begin) + more
             if 1 <= count <= 4:
-                begin = first if more == 0 else smallest[more - 1] + source + 1
-                tables[passes, count - 1, begin] += 1
+                cell = first if more == 0 else smallest[more - 1] + source + 1
+                tables[passes, count - 1, cell] += 1
                 if more < num:
                     tables[passes, count - 1, smallest[more] + source + 1] -= 1
 
