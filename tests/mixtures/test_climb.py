@@ -35,6 +35,12 @@ def test_caps_hold_in_all_rounds_and_in_the_mean() -> None:
     assert best(LAW, caps).loss <= LAW.predict(found.best[None])[0] < best(LAW, caps).loss + 0.02
 
 
+def test_a_source_that_is_not_there_is_never_taken() -> None:
+    found = climb(measure(), np.array([0.5, 0.0, 0.3, 0.2, 0.0]), rounds=(16, 8), at_most=np.full(5, 0.6))
+    assert (found.weights[:, [1, 4]] == 0).all() and (found.mean_best[[1, 4]] == 0).all()
+    np.testing.assert_allclose(found.weights.sum(axis=1), 1)
+
+
 def test_rounds_report_what_was_measured_and_foretold_before() -> None:
     asked: list[np.ndarray] = []
     noisy = measure()
@@ -84,7 +90,10 @@ def law_regressor(weights: np.ndarray, losses: np.ndarray, seed: int) -> MixingL
         ({"losses": lambda w: np.full(len(w), np.nan)}, "is nan, and of 16 of 16 in this round no number"),
         ({"losses": lambda w: np.zeros(3)}, "one loss for each of 16"),
         ({"at_most": np.full(5, 0.1)}, "at_most"),
+        ({"at_most": np.full(4, 0.5)}, "`at_most`.*each of 5 sources"),
         ({"prior": np.array([0.5, -0.1])}, "prior"),
+        ({"prior": np.zeros(5)}, "prior"),
+        ({"prior": np.array([0, 0, 0.5, 0.5, 0]), "at_most": np.full(5, 0.4)}, "at_most"),
     ],
 )
 def test_bad_input_is_refused(change: dict, message: str) -> None:

@@ -10,7 +10,7 @@ What differs, each for a measured reason (a planted objective on RegMix's table,
   that errs lowest (winner's curse). `mean_best`, the mean of the 128 foretold to be best, is returned beside it.
 - Caps hold in all rounds. In the recipe they hold in the first only.
 - `fit_climb_trees`, the paper's LightGBM, fits losses scaled to standard deviation 1 and has no L1 penalty: the
-  recipe's penalty of 1.0 means something else whenever the loss has another unit, and any penalty makes it worse.
+  recipe's penalty of 1.0 means something else whenever the loss has another unit, and makes it worse.
 - The regressor by default is a Gaussian process, which needs no extra and fewer runs.
 
 Cost: a fit and 100,000 forecasts a round (2 s in all of 17 sources), and whatever 112 losses cost.
@@ -82,13 +82,18 @@ def climb(
     Raises:
         InvalidParameterError: bad parameters, a measured loss that is no number.
     """
-    prior = np.asarray(prior, np.float64) / np.sum(prior)
+    prior = np.asarray(prior, np.float64)
+    ok = prior.ndim == 1 and bool(np.isfinite(prior).all() and (prior >= 0).all()) and prior.sum() > 0
+    check(ok, "prior", prior.tolist(), "shares of at least 0, and not all 0")
+    prior = prior / prior.sum()
     check(len(rounds) > 0, "rounds", list(rounds), "one number of runs or more")
     for num in rounds:
         check_integer("rounds", num, 1, _NUM_DRAWS // 100)
     fit = regressor or REGRESSORS["gp"].fit
-    weights = dirichlet(prior, rounds[0], seed, at_most=at_most)
     caps = np.minimum(_MAX_TIMES_PRIOR * prior, 1.0) if at_most is None else np.minimum(at_most, 1.0)
+    check(caps.shape == prior.shape, "at_most", caps.tolist(), f"a share for each of {len(prior)} sources")
+    caps = np.where(prior > 0, caps, 0.0)
+    weights = dirichlet(prior, rounds[0], seed, at_most=caps)
     measured, foretold = _measured(losses, weights), np.full(rounds[0], np.nan)
     round_of = np.zeros(rounds[0], int)
     for number, num in enumerate(rounds[1:], 1):
