@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import assay
 from assay.api.simulated import Heldout
 from assay.mixtures.runs import Runs
 from assay.models.ngram import Queries
@@ -42,6 +43,7 @@ def given() -> dict[str, Any]:
     queries = Queries.of(asked.ravel(), starts, vocab_size=VOCAB, order=3)
     return {
         "np": np,
+        "assay": assay,
         "simulation": Retrained(),
         "simulations": [Thirteen(0), Thirteen(1)],
         "runs": table(),
