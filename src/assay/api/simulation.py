@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from assay.api.running import Bench, Task
-from assay.api.selecting import Question
+from assay.api.selecting import Question, check_columns
 from assay.api.simulated import Heldout
 from assay.corpus.engine import map_parts, map_step
 from assay.errors import InvalidParameterError, check
@@ -110,10 +110,12 @@ def simulate(
         with_sources: test on text of each source as well, which this seed's sample of the pool leaves out.
 
     Raises:
-        InvalidParameterError: fewer than two sources, or too many; no text is held out for `with_sources`.
+        InvalidParameterError: an unknown column, fewer than two sources, or too many; no text is held out for
+            `with_sources`.
     """
     assert isinstance(bench.proxy, NGram) and task.rules.policy.group_by is not None
     question = task.question(bench)
+    check_columns(question)
     parts = range(bench.pool.num_parts)
     sizes = [part["rows"] for part in bench.pool.manifest.parts]
     found = list(map_step(None, "look at sources", partial(_look, question, num_tokens), parts, sizes, "documents"))
@@ -127,11 +129,23 @@ def simulate(
 
 
 def tokens_of_sources(bench: Bench, task: Task) -> dict[str, float]:
-    """Tokens that can be taken of each source once, sorted by name; sources without any are left out."""
+    """Tokens that can be taken of each source once, sorted by name; sources without any are left out.
+
+    Raises:
+        InvalidParameterError: an unknown column, fewer than two sources, or too many.
+    """
     question = task.question(bench)
+    check_columns(question)
     parts = map_parts(partial(_tokens_by_source, question), range(bench.pool.num_parts))
-    found = sum(parts, Counter())
-    return {name: found[name] for name in sorted(found) if found[name] > 0}
+    found: Counter[str] = sum(parts, Counter())
+    there = {name: float(found[name]) for name in sorted(found) if found[name] > 0}
+    _check_number(len(there), task.rules.policy.group_by)
+    return there
+
+
+def _check_number(number: int, by: str | None) -> None:
+    way_out = "Give another column as `by`, such as clusters.cluster, or loosen `where`."
+    check(2 <= number <= _MAX_SOURCES, f"values of {by}", number, f"2 to {_MAX_SOURCES}", way_out)
 
 
 def _tokens_by_source(question: Question, part: int) -> Counter[str]:
@@ -208,9 +222,7 @@ def _first(key: np.ndarray, tie: np.ndarray, cost: np.ndarray, most: float) -> n
 def _gather(question: Question, pieces: Mapping[str, list[_Piece]], num_tokens: int, scale: float) -> _Read:
     """Brings the documents of each source together and reads their tokens."""
     assert question.tokens is not None
-    by = question.rules.policy.group_by
-    way_out = "Give another column as `by`, such as clusters.cluster."
-    check(2 <= len(pieces) <= _MAX_SOURCES, f"values of {by!r}", len(pieces), f"2 to {_MAX_SOURCES}", way_out)
+    _check_number(len(pieces), question.rules.policy.group_by)
     names = tuple(sorted(pieces))
     available, reached, tokens, lengths, sources = [], [], [], [], []
     for k, name in enumerate(names):
