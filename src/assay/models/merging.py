@@ -151,7 +151,7 @@ class MergedCounts:
             read: how many documents of each source are read [mixtures, sources], integers from 0.
 
         Returns:
-            bits [mixtures, documents] float64. 64 mixtures cost little more than one.
+            bits [mixtures, documents] float64. 64 mixtures cost about twice what one does.
 
         Raises:
             InvalidParameterError: no queries, or some for another order or vocabulary, a mixture that reads nothing,
@@ -355,8 +355,9 @@ class _Block:
         """Fills `out` [mixtures, documents]."""
         orders, chunks = self.prepared.orders, self.prepared.chunks
         counted = [self._count(k) for k in range(len(orders))]
-        rows, bits = np.empty((chunks[-1], ROW_LANES)), np.empty((len(starts) - 1, ROW_LANES))
-        for first in range(0, self.num_mixtures, ROW_LANES):
+        num_lanes = min(ROW_LANES, self.num_mixtures)
+        rows, bits = np.empty((chunks[-1], num_lanes)), np.empty((len(starts) - 1, num_lanes))
+        for first in range(0, self.num_mixtures, num_lanes):
             rows[0] = 1.0 / (self.vocab_size + 1)
             cursors = [(0, 0)] * len(orders)
             for chunk in range(len(chunks) - 1):
@@ -369,7 +370,7 @@ class _Block:
                     _to_bits(rows[chunks[chunk] : chunks[chunk + 1]])
             _to_bits(rows[: chunks[1]])  # last: all chunks go by them
             sum_documents(rows, self.prepared.rows, starts, bits)
-            last = min(first + ROW_LANES, self.num_mixtures)
+            last = min(first + num_lanes, self.num_mixtures)
             out[first:last] = bits[:, : last - first].T
 
     def _count(self, k: int) -> _Counted:
