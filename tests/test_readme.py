@@ -71,8 +71,13 @@ def test_the_arms_of_neural_proxies_are_some() -> None:
     assert [rule.name for rule in rules_of(recipe.arms["careful"].train)] == ["reweight", "ema"]
 
 
+def test_the_recipe_of_mixing_is_one() -> None:
+    recipe = Recipe.from_dict(safe_load(blocks("yaml")[3]))
+    assert recipe.mix is not None and recipe.mix.runs == 512 and list(recipe.arms) == ["random"]
+
+
 def test_the_recipe_of_cleaning_is_one() -> None:
-    assert scorers_of_arms(blocks("yaml")[3]) == {
+    assert scorers_of_arms(blocks("yaml")[4]) == {
         "random": [],
         "rules": ["heuristics"],
         "english": ["language"],

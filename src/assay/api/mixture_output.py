@@ -177,7 +177,8 @@ def _rivals_of(one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _shown_name(arm: str) -> str:
-    return PROPORTIONAL if arm == RANDOM else arm
+    """Without the target, which stands above it."""
+    return PROPORTIONAL if arm == RANDOM else BEST_MEASURED if arm.startswith(BEST_MEASURED) else arm
 
 
 def search_pages(
@@ -234,8 +235,7 @@ def _others(runs: Runs, target: str, regressor: str) -> dict[str, Choice]:
 def _verified_rows(one: Mapping[str, Any]) -> list[Verified]:
     rows = [Verified("found", one["bits_per_byte"], one["p_best"])]
     for rival in _rivals_of(one):
-        name = BEST_MEASURED if rival["name"].startswith(BEST_MEASURED) else _shown_name(rival["name"])
-        rows.append(Verified(name, rival["bits_per_byte"], rival["p_best"], **_saved(rival["effect"])))
+        rows.append(Verified(_shown_name(rival["name"]), rival["bits_per_byte"], rival["p_best"], **_saved(rival["effect"])))
     return rows
 
 
