@@ -160,7 +160,7 @@ def test_metarater_learns_weights_that_an_arm_goes_by(real: Path) -> None:
     assert len(set(scores.values())) == 3 and all("dsir.per_ngram" in by for by in scores.values())
 
 
-@pytest.mark.parametrize(("name", "arm"), [("doremi", "doremi"), ("skillit", "skill-it")])
+@pytest.mark.parametrize(("name", "arm"), [("doremi", "doremi"), ("skillit", "skill-it"), ("regmix", "regmix")])
 def test_weights_of_sources_are_learnt_and_an_arm_takes_them(name: str, arm: str, real: Path) -> None:
     content = _real(name, real, "20k tokens") | {"pool_sample": 0.8}
     learnt = RECIPES[name].learn(content, Workspace(real / ".assay"))
@@ -169,6 +169,14 @@ def test_weights_of_sources_are_learnt_and_an_arm_takes_them(name: str, arm: str
     assert shares["manual"] > 0.6  # which teaches the target, and of which there is more to learn
     others = {k: v for k, v in learnt["arms"].items() if k != arm}
     assert others == {k: v for k, v in content["arms"].items() if k != arm}
+    Recipe.from_dict(learnt)
+
+
+def test_climb_learns_shares_of_clusters(real: Path) -> None:
+    changes = {"pool_sample": 0.8, "scorers": {"clusters": {"num_clusters": 3}}}
+    learnt = RECIPES["climb"].learn(_real("climb", real, "20k tokens") | changes, Workspace(real / ".assay"))
+    shares = learnt["arms"]["climb"]["select"]["quota"]["shares"]
+    assert len(shares) == 3 and sum(shares.values()) == pytest.approx(1, abs=1e-5)
     Recipe.from_dict(learnt)
 
 

@@ -206,7 +206,6 @@ def _make(lab: Lab, draft: Draft) -> None:
         "fingerprint": draft.fingerprint,
         "by": lab.mix.by,
         "method": lab.mix.method,
-        "regressor": lab.mix.regressor,
         "sources": [
             {"name": name, "tokens": size, "share": float(share), "at_most": float(most)}
             for (name, size), share, most in zip(lab.available.items(), lab.prior, lab.at_most, strict=True)

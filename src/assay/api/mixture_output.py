@@ -1,7 +1,7 @@
 """What people see of a fit or a search over mixtures: tables, pages, and the files that go on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from assay.artifacts.storage import Location
 from assay.artifacts.workspace import Workspace
 from assay.comparison.mixture_report import MixtureReport, Verified, render
 from assay.mixtures.mixture import Mixture
-from assay.mixtures.regression import Choice, choose
+from assay.mixtures.regression import Choice, Tried, choose
 from assay.mixtures.runs import Runs, read_runs
 
 PROPORTIONAL = "proportional"
@@ -194,8 +194,8 @@ def search_pages(
         baselines = {PROPORTIONAL: prior, UNIFORM: np.full(len(ordered), 1 / len(ordered))}
         if one["origin"] != "measured":
             baselines[BEST_MEASURED] = _row(runs, one["best_measured"])
-        names = None if search.content["regressor"] is None else [search.content["regressor"]]
-        main = choose(runs.weights, runs.loss(None if target == ANY else target), names=names)
+        main = choose(runs.weights, runs.loss(None if target == ANY else target), names=[one["regressor"]])
+        main = replace(main, tried=tuple(Tried(**row) for row in one["tried"]))  # those that the search tried as well
         verification = next((found for found in verified if found["target"] == target), None)
         report = mixture_report(
             runs,
@@ -235,7 +235,8 @@ def _others(runs: Runs, target: str, regressor: str) -> dict[str, Choice]:
 def _verified_rows(one: Mapping[str, Any]) -> list[Verified]:
     rows = [Verified("found", one["bits_per_byte"], one["p_best"])]
     for rival in _rivals_of(one):
-        rows.append(Verified(_shown_name(rival["name"]), rival["bits_per_byte"], rival["p_best"], **_saved(rival["effect"])))
+        figures = (rival["bits_per_byte"], rival["p_best"])
+        rows.append(Verified(_shown_name(rival["name"]), *figures, **_saved(rival["effect"])))
     return rows
 
 

@@ -11,6 +11,7 @@ from types import ModuleType
 from assay.recipes import (
     betr,
     c4,
+    climb,
     color_filter,
     dataman,
     dclm,
@@ -35,6 +36,7 @@ from assay.recipes import (
     quad,
     qurating,
     rds,
+    regmix,
     s2l,
     semdedup,
     skillit,
@@ -46,6 +48,7 @@ from assay.recipes import (
 RECIPES: dict[str, ModuleType] = {
     "betr": betr,
     "c4": c4,
+    "climb": climb,
     "color_filter": color_filter,
     "dataman": dataman,
     "dclm": dclm,
@@ -70,6 +73,7 @@ RECIPES: dict[str, ModuleType] = {
     "quad": quad,
     "qurating": qurating,
     "rds": rds,
+    "regmix": regmix,
     "s2l": s2l,
     "semdedup": semdedup,
     "skillit": skillit,
