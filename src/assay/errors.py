@@ -17,6 +17,7 @@ A message names the thing, the rule, the value and the way out: "`num_buckets` (
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -109,8 +110,9 @@ def check_integer(name: str, value: object, at_least: int, at_most: int | None =
 
 def check_number(name: str, value: object, rule: str, ok: Any) -> None:
     """Raises InvalidParameterError unless `value` is a finite number for which `ok(value)` holds."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) != float("inf")
-    check(is_number and value == value and ok(value), name, value, rule)
+    # An integer may be larger than any float.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    check(is_number and ok(value), name, value, rule)
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:

@@ -29,6 +29,8 @@ def printed(table: object) -> str:
         ({"weights": {"a": 1.1, "b": -0.1}}, r"`weights.b` \(=-0.1\) must be a number of at least 0"),
         ({"weights": {"a": float("nan")}}, r"`weights.a` \(=nan\) must be a number"),
         ({"weights": {"a": float("inf")}}, r"`weights.a` \(=inf\) must be a number"),
+        ({"weights": {"a": 10**400}}, r"`weights.a` \(=1000.* must be a number"),
+        ({"weights": {"a": 1e308, "b": 1e308}}, "`weights` .* must be numbers with a finite sum"),
         ({"weights": {"a": "half"}}, r"`weights.a` \(='half'\) must be a number"),
         ({"weights": {"a": 0.5, "b": 0.4}}, r"`weights` \(=0.9\) must be numbers that sum to 1. .*Mixture.scaled"),
         ({"weights": {False: 1.0}}, r"`weights` \(=False\) must be given by names that are text. Put the name"),

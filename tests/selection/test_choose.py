@@ -447,6 +447,8 @@ def test_a_cap_that_leaves_too_little_is_told() -> None:
         (lambda: Quota(shares={"a": -1}), r"`shares.a` \(=-1\) must be a number of at least 0"),
         (lambda: Quota(shares={"a": float("inf")}), r"`shares.a` \(=inf\) must be a number"),
         (lambda: Quota(shares={"a": 0}), "`shares` .* must be numbers that do not sum to 0"),
+        (lambda: Quota(shares={"a": 1e308, "b": 1e308}), "`shares` .* must be numbers with a finite sum"),
+        (lambda: Quota(shares={"a": 10**400}), r"`shares.a` \(=1000.* must be a number of at least 0"),
         (lambda: Quota(shares={False: 1}), r"`shares` \(=False\) must be given by names that are text. Put the name"),
         (lambda: Quota(shares=[1, 2]), r"`shares` \(=\[1, 2\]\) must be proportional or equal. Write proportional"),
         (lambda: Quota(by=5), r"`by` \(=5\) must be the name of a column"),

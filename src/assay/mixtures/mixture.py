@@ -6,6 +6,7 @@ to learn from more of them: Muennighoff et al. 2023, Scaling Data-Constrained La
 """
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import fsum
@@ -294,6 +295,7 @@ def check_weights(name: str, weights: object) -> dict[str, float]:
         plain = weight.item() if isinstance(weight, np.number) else weight
         check_number(f"{name}.{source}", plain, "a number of at least 0", lambda w: w >= 0)
     check(any(weight > 0 for weight in weights.values()), name, dict(weights), "numbers of which one is above 0")
+    check(sum(weights.values()) <= sys.float_info.max, name, dict(weights), "numbers with a finite sum")
     return {str(source): float(weight) for source, weight in weights.items()}
 
 

@@ -3,6 +3,7 @@
 Each document gets a priority, highest first; NaN means that the policy never takes it.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -205,7 +206,9 @@ class Quota(Wrapper):
                 is_clear = isinstance(name, str) or type(name) is int
                 check(is_clear, "shares", name, "given by names that are text", "Put the name between quotes.")
                 check_number(f"shares.{name}", share, "a number of at least 0", lambda s: s >= 0)
-            check(sum(self.shares.values()) > 0, "shares", dict(self.shares), "numbers that do not sum to 0", way_out)
+            total = sum(self.shares.values())
+            check(total > 0, "shares", dict(self.shares), "numbers that do not sum to 0", way_out)
+            check(total <= sys.float_info.max, "shares", dict(self.shares), "numbers with a finite sum")
             object.__setattr__(self, "shares", {str(name): share for name, share in self.shares.items()})
         else:
             check(self.shares in ("proportional", "equal"), "shares", self.shares, "proportional or equal", way_out)
