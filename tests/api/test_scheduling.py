@@ -147,6 +147,8 @@ def test_what_cannot_be_met_is_told_with_the_way_out(corpus: Corpus, workspace: 
         InvalidParameterError, match="`shares` names 'lwa', of which nothing can be taken; 'source' has"
     ):
         assay.select(corpus, assay.Mixture(weights={"lwa": 1.0}), budget="2k tokens", workspace=workspace)
+    with pytest.raises(BudgetError, match=r"is 2,000, but the documents that may be taken hold only 0\. .*`where`"):
+        assay.select(corpus, assay.Mixture(weights=WEIGHTS), budget="2k tokens", where="false", workspace=workspace)
 
 
 def test_documents_and_bytes_are_shared_out_too(tmp_path: Path, workspace: Workspace) -> None:
@@ -171,6 +173,7 @@ def test_the_manifest_says_nothing_of_too_many_groups(
     monkeypatch.setattr(selecting, "_MAX_GROUPS", 2)
     selection = assay.select(corpus, assay.Quota(), budget="50 documents", workspace=workspace)
     assert "groups" not in selection.manifest.summary
+    assert "Too many values" in printed(phase_table([selection]))
 
 
 def test_a_recipe_takes_a_mixture_from_its_folder(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def _by_source(question: Question, part: int) -> Counter[str]:
 
 def phase_table(selections: Sequence[Selection]) -> Table:
     """What each phase takes of each source, and how often the source has been read by then, for people."""
-    phases = [one.manifest.summary["groups"] for one in selections]
+    phases = [one.manifest.summary.get("groups", {}) for one in selections]
     headings = [f"{one.name} {what}" for one in selections for what in ("taken", "share", "epochs in all")]
     grid = new_grid(selections[0].manifest.parameters["policy"]["by"], *headings)
     for source in dict.fromkeys(source for groups in phases for source in groups):
@@ -172,6 +172,8 @@ def phase_table(selections: Sequence[Selection]) -> Table:
             amount = next(taken[unit] for unit in ("tokens", "bytes", "seen") if unit in taken)
             cells += [human_count(amount), f"{taken['share']:.4f}", f"{epochs:.2f}"]
         grid.add_row(Text(source), *cells)
+    if not phases[0]:
+        grid.caption = "Too many values of it to tell what is taken of each."
     return grid
 
 

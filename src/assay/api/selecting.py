@@ -292,7 +292,6 @@ def _make(question: Question, draft: Draft) -> Any:
     epochs = policy.epochs(eligible, question.max_repeats)
     room = {group: max(0.0, cost * epochs[group] - taken[group]) for group, cost in eligible.items() if cost > 0}
     budgets = policy.group_budgets(wanted, room)
-    _say_what_moved(policy, draft.name, wanted, budgets)
 
     def passes(function: Any, prefixes: Mapping[str, tuple[int, ...]]) -> Iterator[Any]:
         if function is histogram and not any(prefixes.values()):
@@ -309,6 +308,7 @@ def _make(question: Question, draft: Draft) -> Any:
         partial(passes, gather),
         taken,
     )
+    _say_what_moved(policy, draft.name, wanted, budgets)
     entries, figures, schema = build_parts(
         draft, partial(_select_part, question, judged, cuts), sizes, f"select {draft.name}", unit="documents"
     )
