@@ -104,6 +104,12 @@ def test_caps_that_leave_next_to_nothing_of_the_draws_are_still_met() -> None:
     assert (rows <= caps + 1e-12).all() and len(np.unique(rows, axis=0)) == 20
 
 
+def test_caps_need_leave_no_more_mixtures_than_are_asked_for() -> None:
+    caps = np.array([0.51, 0.5])  # 51 mixtures, of which five times 20 cannot be drawn to choose from
+    weights = space_filling(20, 2, prior=np.ones(2), at_most=caps)
+    assert len(np.unique(weights, axis=0)) == 20 and (weights <= caps).all()
+
+
 def test_draws_are_dirichlet_draws_around_the_tempered_prior() -> None:
     """At one strength, without caps in reach, mean and variance are those of the distribution."""
     prior, strength = np.array([0.64, 0.32, 0.04]), 3.0
@@ -268,6 +274,9 @@ def test_where_predictors_disagree_proposals_go() -> None:
         (lambda: dirichlet(PRIOR, 5, at_most=np.full(7, 0.1)), "sum to at least 1. The sources cannot fill the budget"),
         (lambda: dirichlet(PRIOR, 5, at_most=np.ones(3)), "for each of 7 sources"),
         (lambda: dirichlet(np.ones(2), 20, at_most=np.array([0.5, 0.5])), "only 1 different mixtures of 20"),
+        (lambda: space_filling(4, 2, prior=np.ones(2), at_most=np.array([0.5, 0.5])), "only 1 different mixtures of 4"),
+        (lambda: dirichlet(PRIOR, 5, -1), r"`seed` \(=-1\)"),
+        (lambda: space_filling(5, 3, -1), r"`seed` \(=-1\)"),
         (lambda: space_filling(5, 1), "`num_sources`"),
         (lambda: space_filling(5, 3, prior=PRIOR), "a share for each of 3 sources"),
         (lambda: runs_needed(runs_of(np.ones((8, 1)), np.ones(8)), PLANE), "`runs` .* at least 32"),

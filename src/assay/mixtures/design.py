@@ -31,7 +31,7 @@ from assay.mixtures.runs import Runs
 from assay.models.calibration import spearman
 
 GRID = 5_000  # shares are multiples of 1 / 5000, RegMix's least: 100 of the 512,000 documents that a proxy reads
-_NUM_STRENGTHS = 15
+_POWER, _STRENGTHS, _NUM_STRENGTHS = 0.5, (0.1, 5.0), 15
 _MAX_TIMES_PRIOR = 15.0
 _OVERSAMPLE = 100
 _CANDIDATES = 5  # draws for each that a space-filling design takes; with more it takes the odd ones out
@@ -59,8 +59,8 @@ def dirichlet(
     num: int,
     seed: int = 0,
     *,
-    power: float = 0.5,
-    strengths: tuple[float, float] = (0.1, 5.0),
+    power: float = _POWER,
+    strengths: tuple[float, float] = _STRENGTHS,
     at_most: np.ndarray | None = None,
 ) -> np.ndarray:
     """Mixtures around a prior, from nearly one source to nearly the prior [num, sources] float64; all differ.
@@ -77,19 +77,33 @@ def dirichlet(
     """
     prior = _prior(prior)
     check_integer("num", num, 1, _MAX_NUM)
+    check_integer("seed", seed, 0)
     check_number("power", power, "a number from 0 to 1", lambda p: 0 <= p <= 1)
     low, high = strengths
     check(0 < low <= high < float("inf"), "strengths", strengths, "two numbers above 0, the lower one first")
     caps = _caps(at_most if at_most is not None else np.minimum(_MAX_TIMES_PRIOR * prior, 1.0), len(prior))
+    return _dirichlet(prior, num, seed, power, strengths, caps, num)
+
+
+def _dirichlet(
+    prior: np.ndarray,
+    num: int,
+    seed: int,
+    power: float,
+    strengths: tuple[float, float],
+    caps: np.ndarray,
+    at_least: int,
+) -> np.ndarray:
+    """`dirichlet`, of fewer mixtures where there are no more, but `at_least`."""
     tempered = np.where(prior > 0, prior**power, 0.0)
     tempered /= tempered.sum()
-    steps = np.geomspace(low, high, _NUM_STRENGTHS)
+    steps = np.geomspace(*strengths, _NUM_STRENGTHS)
     rng = np.random.default_rng([seed, 0])
 
     def draw(size: int) -> np.ndarray:
         return _draw(tempered * steps[rng.integers(_NUM_STRENGTHS, size=size)][:, None], rng)
 
-    return _some_of(_draws_within(draw, num * _OVERSAMPLE, caps), num, rng)
+    return _some_of(_draws_within(draw, num * _OVERSAMPLE, caps), num, rng, at_least)
 
 
 def space_filling(
@@ -114,6 +128,7 @@ def space_filling(
     """
     check_integer("num_sources", num_sources, 2)
     check_integer("num", num, 1, _MAX_NUM)
+    check_integer("seed", seed, 0)
     rng = np.random.default_rng([seed, 1])
     wanted = min(_MAX_NUM, _CANDIDATES * num)
     if prior is None:
@@ -124,7 +139,7 @@ def space_filling(
         centre = _prior(prior)
         check(len(centre) == num_sources, "prior", len(centre), f"a share for each of {num_sources} sources")
         caps = _caps(at_most if at_most is not None else np.minimum(_MAX_TIMES_PRIOR * centre, 1.0), num_sources)
-        rows = dirichlet(centre, wanted, seed, at_most=caps)
+        rows = _dirichlet(centre, wanted, seed, _POWER, _STRENGTHS, caps, num)
     first = rows[:1]
     if corners:
         ends = np.concatenate([centre[None], np.eye(num_sources)])
@@ -178,6 +193,7 @@ def runs_needed(
         InvalidParameterError: fewer runs than that, or bad parameters.
     """
     check_number("wanted", wanted, "a number between 0 and 1", lambda w: 0 < w < 1)
+    check_integer("seed", seed, 0)
     fewest = max(_FEWEST, regressor.min_runs(len(runs.sources)))
     least, way_out = max(_MIN_RUNS, 2 * fewest), "Do more, or plan with a planted law."
     check(len(runs) >= least, "runs", len(runs), f"at least {least} for this regressor", way_out)
@@ -228,6 +244,7 @@ def propose(
         InvalidParameterError: bad parameters, or fewer new mixtures within the caps than asked for.
     """
     check_integer("num", num, 1, _DRAWS // 10)
+    check_integer("seed", seed, 0)
     prior = _prior(runs.weights.mean(axis=0) if prior is None else prior)
     check(len(prior) == len(runs.sources), "prior", len(prior), f"a share for each of {len(runs.sources)} sources")
     caps = _caps(at_most if at_most is not None else np.minimum(_MAX_TIMES_PRIOR * prior, 1.0), len(prior))
@@ -317,13 +334,12 @@ def _rounded(rows: np.ndarray, caps: np.ndarray) -> np.ndarray:
     return (whole + (ranks < missing[:, None])).astype(int)
 
 
-def _some_of(rows: np.ndarray, num: int, rng: np.random.Generator, at_least: int | None = None) -> np.ndarray:
+def _some_of(rows: np.ndarray, num: int, rng: np.random.Generator, at_least: int) -> np.ndarray:
     """`num` different rows at random, as shares; fewer where there are no more, but `at_least` [num, sources]."""
     found = np.unique(rows, axis=0)
-    least = num if at_least is None else at_least
-    if len(found) < least:
+    if len(found) < at_least:
         raise InvalidParameterError(
-            f"Within these caps there are only {len(found)} different mixtures of {least} that were asked for. "
+            f"Within these caps there are only {len(found)} different mixtures of {at_least} that were asked for. "
             "Ask for fewer or raise the caps."
         )
     return found[rng.permutation(len(found))[:num]] / GRID
