@@ -18,6 +18,7 @@ from assay.options import (
     WorkspacePath,
     load_recipe,
     reported,
+    require_folder,
     space_at,
 )
 from assay.terminal import console
@@ -61,6 +62,8 @@ def fit(
     from assay.mixtures.mixture import Mixture
     from assay.mixtures.runs import read_runs
 
+    for file in (to, report):
+        require_folder(file)  # before the work, which would be in vain
     found = fit_mixture(
         read_runs(runs, key=key, weights=weights, losses=losses, drop_failed=drop_failed),
         target=target,
@@ -119,7 +122,7 @@ def design(
     max_epochs: Annotated[float, typer.Option(help="How often a source may be read at that budget.")] = 4.0,
     scheme: Annotated[str, typer.Option(help="spread, regmix or even.")] = "spread",
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
-    to: Annotated[Path, typer.Option(help="File for the table, .csv or .parquet.")] = Path("runs.csv"),
+    to: Annotated[Path, typer.Option(help="File for the table, .csv or .parquet.")] = Path("todo.csv"),
     workspace: WorkspacePath = None,
     progress: ProgressMode = "auto",
 ) -> None:
@@ -127,6 +130,9 @@ def design(
     from assay.api.designing import design as run_design
     from assay.api.designing import tokens_by_source
 
+    require_folder(to)
+    if to.exists():  # perhaps with losses by now
+        raise InvalidParameterError(f"{to} is there already. Give another name: --to other.csv")
     have = tokens_by_source(sources, by, space_at(workspace, None))
     run_design(have, runs, scheme=scheme, budget=budget, max_epochs=max_epochs, seed=seed, out=to)
     _out.print(

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from assay.api import designing
 from assay.api.designing import SCHEMES, design
+from assay.cli import app
 from assay.errors import InputError, InvalidParameterError
 from assay.mixtures.runs import read_runs
 
@@ -51,6 +54,27 @@ def test_corners_begin_with_what_there_is_then_each_source_alone() -> None:
     np.testing.assert_allclose(np.diag(weights[1:4]), [1, 1, 0.15])
 
 
+def test_a_source_without_a_token_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(designing, "note", said.append)
+    runs = design({"empty": 0, **HAVE}, 8, scheme="even")
+    assert runs.sources == tuple(HAVE) and "of them: empty" in said[0]
+    np.testing.assert_array_equal(runs.weights, design(HAVE, 8, scheme="even").weights)
+
+
+def test_the_command_keeps_a_table_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "have.yaml").write_text("web: 3e9\nbooks: 2e8\n")
+    command = ["mix", "design", str(tmp_path / "have.yaml"), "--runs", "8", "--to"]
+    first = CliRunner().invoke(app, [*command, str(tmp_path / "todo.csv")])
+    assert first.exit_code == 0, first.output
+    table = (tmp_path / "todo.csv").read_text()
+    again = CliRunner().invoke(app, [*command, str(tmp_path / "todo.csv"), "--seed", "1"])
+    assert again.exit_code == 1 and "is there already" in again.output
+    assert (tmp_path / "todo.csv").read_text() == table
+    nowhere = CliRunner().invoke(app, [*command, str(tmp_path / "no/todo.csv")])
+    assert nowhere.exit_code == 1 and "There is no folder" in nowhere.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -58,7 +82,8 @@ def test_corners_begin_with_what_there_is_then_each_source_alone() -> None:
         ({"sources": "web"}, "tokens by name, or a list of names"),
         ({"sources": ["web"]}, "at least two different names"),
         ({"sources": ["web", "web"]}, "at least two different names"),
-        ({"sources": {"web": 1.0, "code": 0.0}}, "`sources.code` .* above 0"),
+        ({"sources": {"web": 1.0, "code": 0.0}}, "`sources` .* at least two sources with tokens"),
+        ({"sources": {"web": 1.0, "code": -1.0}}, "`sources.code` .* at least 0"),
         ({"sources": ["web", "code"], "budget": "1k tokens"}, "not names alone"),
         ({"budget": "10%"}, "`budget` .* in tokens"),
         ({"budget": "100B tokens"}, "cannot fill the budget"),

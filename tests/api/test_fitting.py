@@ -80,6 +80,9 @@ def test_the_command_writes_mixture_and_report(tmp_path: Path) -> None:
     assert "Note: " in run.output and "<html" in (tmp_path / "m.html").read_text(encoding="utf-8")
     run = CliRunner().invoke(app, ["mix", "fit", str(tmp_path / "runs.csv"), "--at-most", "web"])
     assert run.exit_code == 1 and "SOURCE=SHARE" in run.output
+    for option in ("--to", "--report"):
+        run = CliRunner().invoke(app, ["mix", "fit", "not-read.csv", *out, option, str(tmp_path / "no/m")])
+        assert run.exit_code == 1 and "There is no folder" in run.output
     text = (tmp_path / "runs.csv").read_text(encoding="utf-8").splitlines()
     text[3] = text[3].rpartition(",")[0] + ",nan"
     (tmp_path / "bad.csv").write_text("\n".join(text), encoding="utf-8")

@@ -18,6 +18,7 @@ from assay.errors import check, check_choice, check_number, check_text
 from assay.mixtures.design import dirichlet, space_filling
 from assay.mixtures.mixture import check_weights
 from assay.mixtures.runs import Runs, write_runs
+from assay.progress import note
 from assay.selection.budget import Budget
 
 # What each scheme draws, as `mixtures.design` says.
@@ -42,7 +43,8 @@ def design(
     """Mixtures to train on, as runs that have no losses yet.
 
     Args:
-        sources: tokens that there are of each (`assay.mix.available`), or only names, which then count alike.
+        sources: tokens that there are of each (`assay.mix.available`), or only names, which then count alike. One
+            without a token is left out, with a note.
         num: of runs. About four for each source; `runs_needed` tells more once there are 32.
         scheme: one of `SCHEMES`.
         budget: tokens of the model that the mixture is for. With it no source is given more than `max_epochs` of what
@@ -96,7 +98,7 @@ def tokens_by_source(given: Sequence[str], by: str, workspace: Workspace) -> dic
         return available(read(list(given), workspace=workspace), by, workspace=workspace)
     content = read_yaml(Path(given[0]), f"There is no file {given[0]}. Give one of tokens by source, or documents.")
     check(isinstance(content, Mapping), given[0], content, "a mapping such as {web: 3e9, books: 2e8}")
-    return {str(name): float(tokens) for name, tokens in check_weights(given[0], content).items()}
+    return check_weights(given[0], content)
 
 
 def _sources(sources: Mapping[str, float] | Iterable[str]) -> tuple[tuple[str, ...], np.ndarray]:
@@ -108,6 +110,9 @@ def _sources(sources: Mapping[str, float] | Iterable[str]) -> tuple[tuple[str, .
     check(len(set(names)) == len(names) >= 2, "sources", list(names), "at least two different names")
     if not isinstance(sources, Mapping):
         return names, np.ones(len(names))
-    for name, tokens in sources.items():
-        check_number(f"sources.{name}", tokens, "tokens, a number above 0", lambda t: t > 0)
-    return names, np.array([sources[name] for name in names], np.float64)
+    sizes = check_weights("sources", sources)
+    if empty := [name for name, tokens in sizes.items() if not tokens]:
+        note(f"left out, since there is no token of them: {', '.join(empty)}")
+    names = tuple(name for name in names if sizes[name])
+    check(len(names) >= 2, "sources", dict(sources), "at least two sources with tokens")
+    return names, np.array([sizes[name] for name in names])
