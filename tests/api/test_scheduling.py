@@ -338,7 +338,7 @@ def test_an_arm_is_read_in_phases_by_its_own_rules(tmp_path: Path, workspace: Wo
     assert words[seen > 0].min() >= 80
     assert seen[ids == "copied"] == 0
     assert schedule_arm(recipe, "random", schedule, workspace)[1] != phases
-    with pytest.raises(InvalidParameterError, match="`within` .* must be a policy other than quota"):
+    with pytest.raises(InvalidParameterError, match=r"`arm` \(='even'\) must be one without shares of its own"):
         schedule_arm(recipe, "even", schedule, workspace)
     with pytest.raises(InvalidParameterError, match="`arm` .* must be one of random, long, even"):
         schedule_arm(recipe, "lnog", schedule, workspace)

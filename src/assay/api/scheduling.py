@@ -90,6 +90,7 @@ def schedule_arm(recipe: Recipe, name: str, schedule: Schedule, workspace: Works
     check_schedule(schedule)
     check_choice("arm", name, recipe.arms)
     arm = recipe.arms[name]
+    check(arm.select.group_by is None, "arm", name, "one without shares of its own", "The schedule has them.")
     mixed = replace(arm, select=Quota.of(schedule.phases[0].mixture, arm.select))
     name = _RANDOM if name == RANDOM else name  # which takes no settings
     stage = prepare(replace(recipe, arms={RANDOM: Arm(), name: mixed}, write=None), workspace, arms=[name])
