@@ -169,9 +169,17 @@ def test_bad_searches_are_refused(
         assay.mix.search(content(folder, mix=MIX | mix), workspace=space, verify=False)
 
 
-def test_an_arm_called_as_one_that_is_added_is_refused(folder: Path, space: Workspace, searched: Any) -> None:
-    with pytest.raises(InvalidParameterError, match="Arm 'uniform' is added by the search"):
-        assay.mix.search(content(folder, arms={"uniform": {"select": "uniform"}}), workspace=space)
+def test_names_of_arms_are_looked_at_before_the_work(folder: Path, tmp_path: Path) -> None:
+    uniform, typo = {"arms": {"uniform": {"select": "uniform"}}}, {"write": {"arm": "mxi", "to": "chosen"}}
+    for changes, message in (
+        (uniform, "Arm 'uniform' is added by the search"),
+        (typo, r"`write.arm` \(='mxi'\) must be one of best, random, uniform, mix, best measured"),
+    ):
+        with pytest.raises(InvalidParameterError, match=message):
+            assay.mix.search(content(folder, **changes), workspace=tmp_path / "w")
+    with pytest.raises(InvalidParameterError, match=r"`write.arm` \(='mix'\) must be one of best, random\."):
+        assay.compare(content(folder, write={"arm": "mix", "to": "chosen"}), workspace=tmp_path / "w")
+    assert not (tmp_path / "w").exists()
 
 
 def test_the_commands_print_what_was_found(folder: Path, searched: Any) -> None:

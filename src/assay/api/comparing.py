@@ -61,6 +61,7 @@ def compare(
     if out is not None:
         _make_folder(location(out))  # before the work, which would be in vain
     if recipe.write is not None:
+        check_choice("write.arm", recipe.write.arm, [BEST, *recipe.arms])  # with `mix` it may mean an arm of a search
         check_place(location(recipe.write.to))
     plan = Plan(space)
     stage = plan_stage(plan, recipe)

@@ -14,7 +14,7 @@ from rich.text import Text
 from assay.api.fitting import MixtureFit
 from assay.api.mixing import ANY, search_mixture
 from assay.api.mixture_reporting import mixture_report
-from assay.api.mixture_verifying import BEST_MEASURED, UNIFORM, verify_mixtures
+from assay.api.mixture_verifying import BEST_MEASURED, UNIFORM, check_names, verify_mixtures
 from assay.api.recipe import RANDOM, Recipe
 from assay.artifacts.kinds import human_count
 from assay.artifacts.manifest import atomic_path
@@ -73,9 +73,11 @@ def search(
         recipe = Recipe.load(recipe)
     elif not isinstance(recipe, Recipe):
         recipe = Recipe.from_dict(recipe)
+    if verify:
+        check_names(recipe)  # before the work, which would be in vain
     folder = None if out is None else Path(out)
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)  # before the work, which would be in vain
+        folder.mkdir(parents=True, exist_ok=True)
     found = search_mixture(recipe, workspace=space)
     verified: list[dict[str, Any]] = []
     if verify:

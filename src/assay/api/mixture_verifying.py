@@ -12,14 +12,14 @@ import numpy as np
 
 from assay.api.comparing import compare
 from assay.api.recipe import RANDOM, Arm, Recipe
-from assay.api.recipe_parts import Mix
+from assay.api.recipe_parts import BEST, Mix
 from assay.api.staging import Evidence, gather_evidence, prepare
 from assay.artifacts.comparison import Comparison
 from assay.artifacts.mixture_search import MixtureSearch
 from assay.artifacts.storage import Location
 from assay.artifacts.workspace import Workspace
 from assay.comparison.statistics import Losses, effect, p_best, verdict
-from assay.errors import InvalidParameterError
+from assay.errors import InvalidParameterError, check_choice
 from assay.mixtures.mixture import Mixture
 from assay.selection.policies import Quota
 
@@ -41,8 +41,9 @@ def verify_mixtures(
         byte saved, 95 % interval) and verdict.
 
     Raises:
-        InvalidParameterError: an arm of the recipe is called as one of those that are added.
+        InvalidParameterError: as `check_names`.
     """
+    check_names(recipe)
     arms = _arms(recipe, search)
     asked = replace(recipe, arms=arms, mix=None)
     comparison = compare(asked, workspace=workspace, out=out)
@@ -50,26 +51,34 @@ def verify_mixtures(
     budget = int(recipe.budget.amount)
     found = search.content["found"]
     return comparison, [
-        _held_against(evidence, list(arms), budget, mix_name(one["target"], found), one["target"]) for one in found
+        _held_against(evidence, list(arms), budget, _name(MIX, one["target"], len(found)), one["target"])
+        for one in found
     ]
 
 
-def mix_name(target: str, found: list[dict[str, Any]]) -> str:
-    """What the arm is called that takes the mixture found for a target."""
-    return MIX if len(found) == 1 else f"{MIX} {target}"
+def check_names(recipe: Recipe) -> None:
+    """Raises InvalidParameterError where an arm is called as one that is added, or `write` names none of all these."""
+    targets = (recipe.mix or Mix()).targets
+    added = [UNIFORM, *(_name(kind, target, len(targets)) for target in targets for kind in (MIX, BEST_MEASURED))]
+    taken = [name for name in added if name in recipe.arms]
+    if taken:
+        raise InvalidParameterError(f"Arm {taken[0]!r} is added by the search; give yours another name.")
+    if recipe.write is not None:
+        check_choice("write.arm", recipe.write.arm, [BEST, *recipe.arms, *added])
+
+
+def _name(kind: str, target: str, num_targets: int) -> str:
+    """What the arm is called that takes a mixture found for a target."""
+    return kind if num_targets == 1 else f"{kind} {target}"
 
 
 def _arms(recipe: Recipe, search: MixtureSearch) -> dict[str, Arm]:
     mix, found = recipe.mix or Mix(), search.content["found"]
     wanted: dict[str, dict[str, float]] = {}
     for one in found:
-        wanted[mix_name(one["target"], found)] = one["weights"]
+        wanted[_name(MIX, one["target"], len(found))] = one["weights"]
         if one["origin"] != "measured":
-            suffix = "" if len(found) == 1 else f" {one['target']}"
-            wanted[BEST_MEASURED + suffix] = one["best_measured"]
-    taken = [name for name in (UNIFORM, *wanted) if name in recipe.arms]
-    if taken:
-        raise InvalidParameterError(f"Arm {taken[0]!r} is added by the search; give yours another name.")
+            wanted[_name(BEST_MEASURED, one["target"], len(found))] = one["best_measured"]
     wanted[UNIFORM] = dict.fromkeys((source["name"] for source in search.content["sources"]), 1.0)
     arm = Arm(where=mix.where, others=recipe.scorers)
     mixtures = {n: Mixture.scaled(w, by=mix.by, max_epochs=mix.max_epochs) for n, w in wanted.items()}
