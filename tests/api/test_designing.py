@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import assay
 from assay.api import designing
 from assay.api.designing import SCHEMES, design
 from assay.cli import app
 from assay.errors import InputError, InvalidParameterError
+from assay.mixtures.regression import REGRESSORS
 from assay.mixtures.runs import read_runs
 
 HAVE = {"web": 900e6, "books, old": 90e6, "code": 10e6}
@@ -52,6 +54,12 @@ def test_corners_begin_with_what_there_is_then_each_source_alone() -> None:
     weights = design(HAVE, 8, corners=True).weights
     np.testing.assert_allclose(weights[0], [0.9, 0.09, 0.01])
     np.testing.assert_allclose(np.diag(weights[1:4]), [1, 1, 0.15])
+
+
+def test_runs_that_were_not_done_teach_nothing() -> None:
+    for ask in (assay.mix.fit, lambda runs: assay.mix.runs_needed(runs, REGRESSORS["gp"])):
+        with pytest.raises(InvalidParameterError, match="`runs` .* must be a table that has some"):
+            ask(design(HAVE, 40))
 
 
 def test_a_source_without_a_token_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:

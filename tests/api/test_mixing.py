@@ -160,6 +160,7 @@ def test_climb_goes_in_rounds_and_keeps_within_what_there_is(folder: Path, space
         ({"max_epochs": 0.01}, BudgetError, "read 0.01 times give"),
         ({"tokens": "9k tokens"}, InvalidParameterError, "at most the budget"),
         ({"tokens": "9 documents"}, InvalidParameterError, "in tokens"),
+        ({"tokens": 9000}, InvalidParameterError, r"mix: `tokens` \(=9000\) must be a number with a unit"),
     ],
 )
 def test_bad_searches_are_refused(

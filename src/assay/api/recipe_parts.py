@@ -211,7 +211,7 @@ class Mix:
         check_choice("method", self.method, MIX_METHODS)
         check_integer("runs", self.runs, 8, 100_000)
         if self.tokens is not None:
-            check(Budget.parse(self.tokens).unit == "tokens", "tokens", self.tokens, "in tokens")
+            check(Budget.parse(self.tokens, "tokens").unit == "tokens", "tokens", self.tokens, "in tokens")
         if self.regressor is not None:
             check_choice("regressor", self.regressor, REGRESSORS)
         check_number("max_epochs", self.max_epochs, "a number above 0", lambda x: x > 0)

@@ -69,6 +69,7 @@ class Runs:
 
     def loss(self, metric: str | None = None) -> np.ndarray:
         """Losses by one metric, or their mean over all [runs]."""
+        check(bool(self.metrics), "runs", "without losses", "a table that has some", "Train on each, and add its loss.")
         if metric is None:
             return self.losses.mean(axis=1)
         check(metric in self.metrics, "metric", metric, f"one of {', '.join(self.metrics)}")

@@ -18,8 +18,8 @@ class Budget:
     unit: str
 
     @classmethod
-    def parse(cls, text: "str | Budget") -> "Budget":
-        """Reads "2M tokens", "500k documents", "1.5 GB", "10%".
+    def parse(cls, text: "str | Budget", name: str = "budget") -> "Budget":
+        """Reads "2M tokens", "500k documents", "1.5 GB", "10%"; `name` is what messages call it.
 
         Raises:
             InvalidParameterError: anything else, among it a comma that does not part thousands, or less than one.
@@ -36,16 +36,16 @@ class Budget:
             (text if isinstance(text, str) else shown(text)).lower(),
         )
         if match is None or not match[1]:
-            raise InvalidParameterError(f"`budget` (={shown(text)}) must be a number with a unit. {_EXAMPLES}")
+            raise InvalidParameterError(f"`{name}` (={shown(text)}) must be a number with a unit. {_EXAMPLES}")
         number, scale, unit = match.groups()
         amount = float(number.replace(",", "").replace("_", ""))
-        check(amount > 0, "budget", text, "above zero", _EXAMPLES)
-        check(amount * _SCALES[scale] < 1e18, "budget", text, "below 10^18", _EXAMPLES)
+        check(amount > 0, name, text, "above zero", _EXAMPLES)
+        check(amount * _SCALES[scale] < 1e18, name, text, "below 10^18", _EXAMPLES)
         if unit == "%":
-            check(scale == "" and amount <= 100, "budget", text, "at most 100%", _EXAMPLES)
+            check(scale == "" and amount <= 100, name, text, "at most 100%", _EXAMPLES)
             return cls(amount / 100, "share")
         unit = {"t": "tokens", "d": "documents", "b": "bytes"}[unit[0]]
-        check(amount * _SCALES[scale] >= 1, "budget", text, f"at least one of its {unit}", _EXAMPLES)
+        check(amount * _SCALES[scale] >= 1, name, text, f"at least one of its {unit}", _EXAMPLES)
         return cls(round(amount * _SCALES[scale]), unit)
 
     def __str__(self) -> str:
