@@ -134,9 +134,9 @@ def design(
     if to.exists():  # perhaps with losses by now
         raise InvalidParameterError(f"{to} is there already. Give another name: --to other.csv")
     have = tokens_by_source(sources, by, space_at(workspace, None))
-    run_design(have, runs, scheme=scheme, budget=budget, max_epochs=max_epochs, seed=seed, out=to)
+    todo = run_design(have, runs, scheme=scheme, budget=budget, max_epochs=max_epochs, seed=seed, out=to)
     _out.print(
-        f"Wrote {runs} mixtures of {len(have)} sources to {to}. Add a column loss.<metric> for what each loses.",
+        f"Wrote {len(todo)} mixtures of {len(todo.sources)} sources to {to}. Add a column loss.<metric> for what each loses.",
         soft_wrap=True,
     )
 

@@ -71,10 +71,10 @@ def test_a_source_without_a_token_is_left_out_and_named(monkeypatch: pytest.Monk
 
 
 def test_the_command_keeps_a_table_that_is_there(tmp_path: Path) -> None:
-    (tmp_path / "have.yaml").write_text("web: 3e9\nbooks: 2e8\n")
+    (tmp_path / "have.yaml").write_text("web: 3e9\nbooks: 2e8\nnone: 0\n")
     command = ["mix", "design", str(tmp_path / "have.yaml"), "--runs", "8", "--to"]
     first = CliRunner().invoke(app, [*command, str(tmp_path / "todo.csv")])
-    assert first.exit_code == 0, first.output
+    assert first.exit_code == 0 and "8 mixtures of 2 sources" in first.output, first.output
     table = (tmp_path / "todo.csv").read_text()
     again = CliRunner().invoke(app, [*command, str(tmp_path / "todo.csv"), "--seed", "1"])
     assert again.exit_code == 1 and "is there already" in again.output
