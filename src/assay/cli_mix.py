@@ -136,7 +136,8 @@ def design(
     have = tokens_by_source(sources, by, space_at(workspace, None))
     todo = run_design(have, runs, scheme=scheme, budget=budget, max_epochs=max_epochs, seed=seed, out=to)
     _out.print(
-        f"Wrote {len(todo)} mixtures of {len(todo.sources)} sources to {to}. Add a column loss.<metric> for what each loses.",
+        f"Wrote {len(todo)} mixtures of {len(todo.sources)} sources to {to}. "
+        "Add a column loss.<metric> for what each loses.",
         soft_wrap=True,
     )
 

@@ -344,6 +344,16 @@ def test_an_arm_is_read_in_phases_by_its_own_rules(tmp_path: Path, workspace: Wo
         schedule_arm(recipe, "lnog", schedule, workspace)
 
 
+def test_a_schedule_by_clusters_goes_by_those_of_the_recipe(tmp_path: Path, workspace: Workspace) -> None:
+    write_jsonl(tmp_path / "pool.jsonl", make_documents(40, seed=0, topic="a") + make_documents(40, seed=1, topic="b"))
+    write_jsonl(tmp_path / "target.jsonl", make_documents(30, seed=9, topic="a"))
+    content = {"pool": "pool.jsonl", "target": "target.jsonl", "budget": "1k tokens", "mix": {}}
+    recipe = assay.Recipe.from_dict(content | {"scorers": {"clusters": {"num_clusters": 2}}}, tmp_path)
+    mixture = assay.Mixture(weights={"0": 0.5, "1": 0.5}, by="clusters.cluster")
+    _, phases = schedule_arm(recipe, "random", assay.Schedule.cooldown(mixture, mixture), workspace)
+    assert [set(one.manifest.summary["groups"]) for one in phases] == [{"0", "1"}] * 2
+
+
 def test_phases_are_written_into_folders_in_order(corpus: Corpus, tmp_path: Path, workspace: Workspace) -> None:
     phases = assay.mix.schedule(corpus, SCHEDULE, budget="6k tokens", workspace=workspace)
     exports = assay.mix.write_phases(corpus, phases, tmp_path / "out", format="jsonl")

@@ -91,7 +91,8 @@ def schedule_arm(recipe: Recipe, name: str, schedule: Schedule, workspace: Works
     check_choice("arm", name, recipe.arms)
     arm = recipe.arms[name]
     check(arm.select.group_by is None, "arm", name, "one without shares of its own", "The schedule has them.")
-    mixed = replace(arm, select=Quota.of(schedule.phases[0].mixture, arm.select))
+    others = recipe.scorers if name == RANDOM else arm.others  # the schedule may go by a column of theirs
+    mixed = replace(arm, select=Quota.of(schedule.phases[0].mixture, arm.select), others=others)
     name = _RANDOM if name == RANDOM else name  # which takes no settings
     stage = prepare(replace(recipe, arms={RANDOM: Arm(), name: mixed}, write=None), workspace, arms=[name])
     question = stage.task(name, 0, whole_pool=True).question(stage.bench)
