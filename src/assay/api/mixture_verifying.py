@@ -49,24 +49,27 @@ def verify_mixtures(
     evidence = gather_evidence(prepare(replace(asked, write=None), workspace))
     budget = int(recipe.budget.amount)
     found = search.content["found"]
-    return comparison, [
-        _held_against(evidence, list(arms), budget, mix_name(one["target"], found), one["target"]) for one in found
-    ]
+    added = {one["target"]: _names(one["target"], found) for one in found}
+    verified = []
+    for target, own in added.items():
+        others = {name for names in added.values() for name in names} - set(own)
+        verified.append(_held_against(evidence, [a for a in arms if a not in others], budget, own[0], target))
+    return comparison, verified
 
 
-def mix_name(target: str, found: list[dict[str, Any]]) -> str:
-    """What the arm is called that takes the mixture found for a target."""
-    return MIX if len(found) == 1 else f"{MIX} {target}"
+def _names(target: str, found: list[dict[str, Any]]) -> tuple[str, str]:
+    """What the arms are called that take the mixture found for a target, and the best one measured."""
+    return (MIX, BEST_MEASURED) if len(found) == 1 else (f"{MIX} {target}", f"{BEST_MEASURED} {target}")
 
 
 def _arms(recipe: Recipe, search: MixtureSearch) -> dict[str, Arm]:
     mix, found = recipe.mix or Mix(), search.content["found"]
     wanted: dict[str, dict[str, float]] = {}
     for one in found:
-        wanted[mix_name(one["target"], found)] = one["weights"]
+        name, measured = _names(one["target"], found)
+        wanted[name] = one["weights"]
         if one["origin"] != "measured":
-            suffix = "" if len(found) == 1 else f" {one['target']}"
-            wanted[BEST_MEASURED + suffix] = one["best_measured"]
+            wanted[measured] = one["best_measured"]
     taken = [name for name in (UNIFORM, *wanted) if name in recipe.arms]
     if taken:
         raise InvalidParameterError(f"Arm {taken[0]!r} is added by the search; give yours another name.")
