@@ -50,16 +50,18 @@ def verify_mixtures(
     evidence = gather_evidence(prepare(replace(asked, write=None), workspace))
     budget = int(recipe.budget.amount)
     found = search.content["found"]
-    return comparison, [
-        _held_against(evidence, list(arms), budget, _name(MIX, one["target"], len(found)), one["target"])
-        for one in found
-    ]
+    added = {one["target"]: _names(one["target"], len(found)) for one in found}
+    verified = []
+    for target, own in added.items():
+        others = {name for names in added.values() for name in names} - set(own)
+        verified.append(_held_against(evidence, [a for a in arms if a not in others], budget, own[0], target))
+    return comparison, verified
 
 
 def check_names(recipe: Recipe) -> None:
     """Raises InvalidParameterError where an arm is called as one that is added, or `write` names none of all these."""
     targets = (recipe.mix or Mix()).targets
-    added = [UNIFORM, *(_name(kind, target, len(targets)) for target in targets for kind in (MIX, BEST_MEASURED))]
+    added = [UNIFORM, *(name for target in targets for name in _names(target, len(targets)))]
     taken = [name for name in added if name in recipe.arms]
     if taken:
         raise InvalidParameterError(f"Arm {taken[0]!r} is added by the search; give yours another name.")
@@ -67,18 +69,19 @@ def check_names(recipe: Recipe) -> None:
         check_choice("write.arm", recipe.write.arm, [BEST, *recipe.arms, *added])
 
 
-def _name(kind: str, target: str, num_targets: int) -> str:
-    """What the arm is called that takes a mixture found for a target."""
-    return kind if num_targets == 1 else f"{kind} {target}"
+def _names(target: str, num_targets: int) -> tuple[str, str]:
+    """What the arms are called that take the mixture found for a target, and the best one measured."""
+    return (MIX, BEST_MEASURED) if num_targets == 1 else (f"{MIX} {target}", f"{BEST_MEASURED} {target}")
 
 
 def _arms(recipe: Recipe, search: MixtureSearch) -> dict[str, Arm]:
     mix, found = recipe.mix or Mix(), search.content["found"]
     wanted: dict[str, dict[str, float]] = {}
     for one in found:
-        wanted[_name(MIX, one["target"], len(found))] = one["weights"]
+        name, measured = _names(one["target"], len(found))
+        wanted[name] = one["weights"]
         if one["origin"] != "measured":
-            wanted[_name(BEST_MEASURED, one["target"], len(found))] = one["best_measured"]
+            wanted[measured] = one["best_measured"]
     wanted[UNIFORM] = dict.fromkeys((source["name"] for source in search.content["sources"]), 1.0)
     arm = Arm(where=mix.where, others=recipe.scorers)
     mixtures = {n: Mixture.scaled(w, by=mix.by, max_epochs=mix.max_epochs) for n, w in wanted.items()}
