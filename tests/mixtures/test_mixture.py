@@ -143,7 +143,9 @@ def test_two_mixtures_blend() -> None:
 @pytest.mark.parametrize("name", ["mixture.yaml", "mixture.json"])
 @pytest.mark.parametrize("max_epochs", [4.0, None, {"web": 1.5}])
 def test_a_mixture_comes_back_from_its_file(tmp_path: Path, name: str, max_epochs: object) -> None:
-    mixture = Mixture(weights={"no": 0.1, "2020": 0.2, "web": 0.7}, by="clusters.cluster", max_epochs=max_epochs)
+    mixture = Mixture(
+        weights={"no": 0.1, "2020": 0.2, "1e3": 0.3, "web": 0.4}, by="clusters.cluster", max_epochs=max_epochs
+    )
     mixture.save(tmp_path / name)
     assert Mixture.load(tmp_path / name) == mixture
     if name.endswith("json"):

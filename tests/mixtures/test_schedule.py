@@ -118,7 +118,8 @@ def test_a_bad_schedule_is_refused(tmp_path: Path, text: str, message: str) -> N
         ),
         (lambda: Schedule.upsampled(Mixture(weights={"a": 1.0}), {"a": 0.5}), "`base` has no other source"),
         (lambda: Schedule.cooldown(BASE, BASE, 1.0), r"`share` \(=1.0\) must be a share above 0 and below 1"),
-        (lambda: Schedule.replay("law", "web", 1.2), r"`share` \(=1.2\) must be a share from 0 to 1"),
+        (lambda: Schedule.replay("law", "web", 1.2), r"`ratio` \(=1.2\) must be a share from 0 to 1"),
+        (lambda: Schedule.critical({"law": 1.0}, "web", 0.3), r"`domain, general` \(=.* must be a mixture or the name"),
         (
             lambda: Schedule.cooldown(BASE, Mixture(weights={"0": 1.0}, by="clusters.cluster")),
             "must be a mixture by 'source' as in the first phase",

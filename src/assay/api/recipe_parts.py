@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from assay.api.building import build, mapping
 from assay.artifacts.kinds import Corpus
-from assay.artifacts.yamlfile import read_yaml
+from assay.artifacts.yamlfile import dump, read_yaml
 from assay.corpus.write import FORMATS
 from assay.errors import check, check_choice, check_integer, check_number, check_text
 from assay.mixtures.regression import REGRESSORS
@@ -144,8 +142,7 @@ class Calibration:
             "thresholds": dict(self.thresholds),
             "dropped": dict(self.dropped),
         }
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
-        Path(path).write_text(text, encoding="utf-8")
+        Path(path).write_text(dump(content), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> "Calibration":

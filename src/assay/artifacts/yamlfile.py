@@ -25,9 +25,20 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+class _Dumper(yaml.SafeDumper):
+    """Puts between quotes what `_Loader` would take for a number."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
+
+
+def dump(content: Any) -> str:
+    """Plain content as YAML, keys in their order; `parse` gives it back."""
+    text: str = yaml.dump(content, Dumper=_Dumper, allow_unicode=True, width=120, sort_keys=False)
+    return text
 
 
 def parse(text: str) -> Any:

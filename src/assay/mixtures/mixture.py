@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from assay.artifacts.kinds import human_count
-from assay.artifacts.yamlfile import read_yaml
+from assay.artifacts.yamlfile import dump, read_yaml
 from assay.errors import BudgetError, InvalidParameterError, check, check_number, check_text, did_you_mean
 from assay.kernels.filling import fill
 
@@ -311,10 +310,8 @@ def check_keys(where: str, content: object, known: tuple[str, ...]) -> None:
 
 def write_yaml(content: Any, path: str | Path) -> None:
     """Writes plain content as YAML, or as JSON where the file is called so."""
-    if Path(path).suffix == ".json":
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    else:
-        text = yaml.safe_dump(content, allow_unicode=True, width=120, sort_keys=False)
+    is_json = Path(path).suffix == ".json"
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n" if is_json else dump(content)
     Path(path).write_text(text, encoding="utf-8")
 
 

@@ -125,7 +125,7 @@ class Schedule:
         Args:
             domain, general: mixtures, or sources. ratio: share of general text, replayed.
         """
-        return cls._one("replay", _as_mixture(domain).blended(_as_mixture(general), ratio))
+        return cls._one("replay", domain, general, ratio)
 
     @classmethod
     def critical(cls, domain: Mixture | str, general: Mixture | str, ratio: float) -> "Schedule":
@@ -136,10 +136,13 @@ class Schedule:
             ratio: share of the domain, as CMR has it. Data mixing laws (Ye et al. 2024) speak of the share of general
                 text instead, which is `replay`'s.
         """
-        return cls._one("critical", _as_mixture(general).blended(_as_mixture(domain), ratio))
+        return cls._one("critical", general, domain, ratio)
 
     @classmethod
-    def _one(cls, name: str, mixture: Mixture) -> "Schedule":
+    def _one(cls, name: str, most: Mixture | str, other: Mixture | str, ratio: float) -> "Schedule":
+        """One phase, in which `ratio` of the text is of `other`."""
+        check_number("ratio", ratio, "a share from 0 to 1", lambda x: 0 <= x <= 1)
+        mixture = _as_mixture(most).blended(_as_mixture(other), ratio)
         return cls(phases=(Phase(name=name, share=1.0, mixture=mixture),))
 
     def plan(self, available: Mapping[str, float], tokens: float) -> "SchedulePlan":
@@ -239,6 +242,7 @@ class SchedulePlan:
 
 def _as_mixture(mixture: Mixture | str) -> Mixture:
     """A mixture; a name stands for that source alone."""
+    check(isinstance(mixture, Mixture | str), "domain, general", mixture, "a mixture or the name of a source each")
     return Mixture(weights={mixture: 1.0}) if isinstance(mixture, str) else mixture
 
 

@@ -181,8 +181,8 @@ class Quota(Wrapper):
     within: the policy that chooses inside each group.
     max_epochs: for shares that are a mapping, how many times over a group may be taken (2.5 = half of its text three
         times, the rest twice); one number, or one for some of the groups. What a group cannot give within that goes to
-        the others in proportion to their shares. None, and for groups without a number: `max_repeats`, and shares that
-        cannot be met are an error.
+        the others in proportion to their shares; for groups without a number that is `max_repeats`. None: `max_repeats`
+        for all, and shares that cannot be met are an error.
     """
 
     name: ClassVar[str] = "quota"
@@ -250,7 +250,8 @@ class Quota(Wrapper):
         unknown = sorted(group for group, share in self.shares.items() if share > 0 and group not in available)
         if unknown:
             raise InvalidParameterError(
-                f"`shares` names {_some(unknown)}, of which nothing can be taken; {self.by!r} has {_some(available)}."
+                f"`shares` names {_some(unknown)}, of which nothing can be taken; {self.by!r} has {_some(available)}. "
+                "Give them none, or loosen `where`."
             )
         groups = sorted(self.shares)  # sums of floats depend on the order, and the order of a file's lines says nothing
         weights = np.array([self.shares[group] for group in groups], np.float64)
