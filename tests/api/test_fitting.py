@@ -1,5 +1,6 @@
 """A fit to a table of runs whose law is planted; what is wrong with a table is said."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,15 @@ def test_the_planted_optimum_is_found() -> None:
     assert any("never" in told for told in warnings(fit_report(found)))
     other = fit_mixture(planted(), target="other")
     assert other.weights[1] > 0.95
+
+
+def test_the_order_of_runs_changes_nothing() -> None:
+    runs, order = planted(), np.random.default_rng(0).permutation(60)
+    shuffled = replace(
+        runs, weights=runs.weights[order], losses=runs.losses[order], names=tuple(runs.names[k] for k in order)
+    )
+    first, other = (fit_mixture(table, regressor="gp") for table in (runs, shuffled))
+    np.testing.assert_array_equal(first.weights, other.weights)
 
 
 def test_limits_and_prior_are_kept() -> None:

@@ -102,6 +102,12 @@ def test_bad_input_is_refused(change: dict, message: str) -> None:
         climb(**parameters)
 
 
+def test_a_large_round_too_is_of_what_is_foretold_to_be_best() -> None:
+    found = climb(LAW.predict, PRIOR, rounds=(32, 400), regressor=lambda weights, losses, seed: LAW)
+    first, second = (found.losses[found.rounds == k].mean() for k in range(2))
+    assert second - found.best_loss < 0.6 * (first - found.best_loss)
+
+
 def test_trees_do_not_depend_on_the_unit_of_losses() -> None:
     pytest.importorskip("lightgbm")
     rng = np.random.default_rng(0)

@@ -135,8 +135,20 @@ def test_too_few_runs_say_how_many_are_needed() -> None:
         InvalidParameterError, match=r"5 sources has 6 unknowns, and there are 5 runs.*at least 6, and 20"
     ):
         fit(weights, np.arange(5.0))
+    with pytest.raises(InvalidParameterError, match="there are 5 runs of different mixtures"):
+        fit(np.repeat(weights, 4, axis=0), np.arange(20.0))
     with pytest.raises(InvalidParameterError, match="2 terms has 11 unknowns"):
         fit(mixtures(10, 5), np.arange(10.0), terms=2)
+
+
+def test_other_seeds_of_a_mixture_are_held_out_with_it() -> None:
+    """Losses that go with the mixture by chance alone: nothing can be foretold, whatever another seed says."""
+    weights = np.repeat(mixtures(11, 9), 2, axis=0)
+    losses = np.repeat(np.random.default_rng(0).normal(size=11), 2)
+    found = fit(weights, losses)
+    assert found.held_out_error > 0.8 * found.mean_error
+    order = np.random.default_rng(1).permutation(22)
+    np.testing.assert_allclose(fit(weights[order], losses[order]).held_out, found.held_out[order], atol=1e-3)
 
 
 def test_advice_tells_what_the_runs_cannot() -> None:
@@ -153,6 +165,7 @@ def test_advice_tells_what_the_runs_cannot() -> None:
         ({"losses": np.full(20, np.nan)}, "numbers"),
         ({"losses": np.arange(19.0)}, "19 runs"),
         ({"terms": 0}, "`terms`"),
+        ({"weights": 100 * mixtures(20, 3)}, "sum to 1, and sums to 100. Divide"),
     ],
 )
 def test_bad_input_is_refused(change: dict, message: str) -> None:

@@ -171,6 +171,22 @@ def test_runs_of_one_mixture_are_held_out_together(monkeypatch: pytest.MonkeyPat
         choose(np.repeat(mixtures(1), 30, axis=0), np.arange(30.0))
 
 
+def test_other_seeds_of_a_mixture_are_no_further_mixtures() -> None:
+    weights = np.repeat(mixtures(6), 10, axis=0)
+    with pytest.raises(InvalidParameterError, match=r"ridge: it needs 8 mixtures of 6 sources, and has 5 when"):
+        choose(weights, power(weights) + np.arange(60))
+
+
+@pytest.mark.parametrize("name", ["gp", "lightgbm"])  # both draw runs: to learn lengths from, to stop by
+def test_the_order_of_runs_changes_nothing(name: str) -> None:
+    weights, order = mixtures(340), np.random.default_rng(0).permutation(340)
+    losses = together(weights) + 0.05 * np.random.default_rng(1).normal(size=340)
+    first, other = (choose(weights[rows], losses[rows], [name]) for rows in (np.arange(340), order))
+    np.testing.assert_array_equal(first.held_out[order], other.held_out)
+    others = mixtures(50, seed=1)
+    np.testing.assert_array_equal(first.predictor.predict(others), other.predictor.predict(others))
+
+
 def test_the_simpler_of_two_is_chosen_unless_the_other_is_told_to_be_better(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = mixtures(60)
     losses = power(weights) + np.random.default_rng(0).normal(0, 0.1, 60)
@@ -189,9 +205,9 @@ def test_regressors_are_left_out_where_runs_are_too_few_and_it_is_said() -> None
     weights = mixtures(32)
     found = choose(weights, power(weights))
     reasons = {one.name: one.reason for one in found.tried}
-    assert reasons["lightgbm"] == "it needs 45 runs of 6 sources, and has 28 when some are held out"
+    assert reasons["lightgbm"] == "it needs 45 mixtures of 6 sources, and has 28 when some are held out"
     assert not any(reasons[name] for name in PLAIN)
-    with pytest.raises(InvalidParameterError, match=r"No regressor can be fitted(.|\n)*ridge: it needs 8 runs"):
+    with pytest.raises(InvalidParameterError, match=r"No regressor can be fitted(.|\n)*ridge: it needs 8 mixtures"):
         choose(weights[:6], power(weights[:6]))
 
 
@@ -216,3 +232,10 @@ def test_without_the_extra_the_others_are_chosen_from(monkeypatch: pytest.Monkey
 def test_what_cannot_be_fitted_is_refused(losses: np.ndarray, names: list[str] | None, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=message):
         choose(mixtures(30), losses, names)
+
+
+def test_weights_that_are_no_mixtures_are_refused() -> None:
+    weights = mixtures(30)
+    for wrong in (100 * weights, np.where(weights == weights.max(), np.nan, weights), 1.5 - weights):
+        with pytest.raises(InvalidParameterError, match=r"`weights`: row .* at least 0 that sum to 1"):
+            choose(wrong, np.arange(30.0))

@@ -1,5 +1,6 @@
 """Tables of runs as people write them, right and wrong."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from assay.errors import InputError
+from assay.errors import InputError, InvalidParameterError
 from assay.mixtures import runs as room
 from assay.mixtures.runs import Runs, read_runs, write_runs
 
@@ -79,6 +80,31 @@ def test_tables_are_joined_by_key_whatever_their_order_and_other_prefixes_are_as
 
 def test_runs_without_names_are_called_by_their_row(tmp_path: Path) -> None:
     assert read_runs(written(tmp_path, "weight.a,weight.b,loss.x\n0,1,2\n1,0,3\n")).names == ("0", "1")
+
+
+@pytest.mark.parametrize("names", [("1", "01"), ("1e5", "10e4"), ("7", "NA"), ("2024-01-01", "2024-01-02")])
+def test_names_are_text_and_not_numbers(tmp_path: Path, names: tuple[str, str]) -> None:
+    text = "run,weight.a,loss.x\n" + "".join(f"{name},1,2\n" for name in names)
+    assert read_runs(written(tmp_path, text)).names == names
+
+
+@pytest.mark.parametrize("letters", ["weight.é,loss.x\n1,2\n", "run,weight.a,loss.x\né1,1,2\n"])
+def test_a_table_that_is_not_utf_8_is_refused(tmp_path: Path, letters: str) -> None:
+    (tmp_path / "runs.csv").write_bytes(letters.encode("latin-1"))
+    with pytest.raises(InputError, match="runs.csv .*UTF-?8"):
+        read_runs(tmp_path / "runs.csv")
+
+
+def test_the_value_that_is_no_number_is_named_and_not_the_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'loss.x' holds 'OOM' for run 'b'"):
+        read_runs(written(tmp_path, "run,weight.a,loss.x\na,1,\nb,1,OOM\n"))
+
+
+def test_weights_of_runs_made_in_python_are_mixtures(tmp_path: Path) -> None:
+    runs = read_runs(written(tmp_path))
+    for wrong in (100 * runs.weights, np.where(runs.weights == 1, np.nan, runs.weights), runs.weights * [2, -1]):
+        with pytest.raises(InvalidParameterError, match=r"`weights`: row \d .* Divide each row by its sum"):
+            replace(runs, weights=wrong)
 
 
 def test_failed_runs_are_an_error_or_left_out_and_named(tmp_path: Path, notes: list[str]) -> None:

@@ -118,7 +118,7 @@ def test_the_example_of_the_page_gives_what_it_says(shared: Path, monkeypatch: p
     found, best = names["found"], dict(zip(names["runs"].sources, names["best"], strict=True))
     assert found.name == "gp" and not any(one.reason for one in found.tried)
     assert (round(found.error, 3), round(found.spearman, 2), round(found.mean_error, 2)) == (0.045, 0.99, 0.32)
-    assert (round(best["pile_cc"], 2), round(best["ubuntu_irc"], 2)) == (0.92, 0.05)
+    assert (round(best["pile_cc"], 2), round(best["ubuntu_irc"], 2)) == (0.94, 0.03)
 
 
 def test_the_process_is_scikit_learns_at_the_same_parameters() -> None:

@@ -83,7 +83,8 @@ def fit_mixture(
     loss = runs.loss(target)
     if not np.ptp(loss):
         raise InvalidParameterError(f"All {len(runs)} runs have the same loss, {loss[0]:g}: nothing can be learnt.")
-    around = runs.weights.mean(axis=0) if prior is None else _by_source(runs, "prior", prior, 0.0)
+    mean = np.sort(runs.weights, axis=0).mean(axis=0)  # to the last digit the same in any order of runs, as are draws
+    around = mean if prior is None else _by_source(runs, "prior", prior, 0.0)
     check(around.sum() > 0, "prior", prior, "shares above 0")
     around = around / around.sum()
     limits = _by_source(runs, "at_most", at_most or {}, 1.0)

@@ -9,6 +9,8 @@ What differs, each for a measured reason (a planted objective on RegMix's table,
 - The answer is the best *measured* mixture, not the regressor's favourite: of 100,000 forecasts the lowest is the one
   that errs lowest (winner's curse). `mean_best`, the mean of the 128 foretold to be best, is returned beside it.
 - Caps hold in all rounds. In the recipe they hold in the first only.
+- A round of more than 100 runs is drawn from the tenth foretold to be best; the recipe's square of its runs is then no
+  choice at all.
 - `fit_climb_trees`, the paper's LightGBM, fits losses scaled to standard deviation 1 and has no L1 penalty: the
   recipe's penalty of 1.0 means something else whenever the loss has another unit, and makes it worse.
 - The regressor by default is a Gaussian process, which needs no extra and fewer runs.
@@ -35,6 +37,7 @@ Fit = Callable[[np.ndarray, np.ndarray, int], Predictor]
 
 _NUM_DRAWS = 100_000
 _NUM_BEST = 128
+_MAX_LIKED = _NUM_DRAWS // 10  # of 400 runs in a round the square is all draws, liked or not
 _MAX_TIMES_PRIOR = 15.0
 
 
@@ -102,7 +105,7 @@ def climb(
         predictor = fit(weights, measured, seed)
         draws = _candidates(prior, caps, rng)
         expected = _foretold(predictor, draws)
-        liked = np.argsort(expected, kind="stable")[: max(num**2, _NUM_BEST)]
+        liked = np.argsort(expected, kind="stable")[: min(max(num**2, _NUM_BEST), _MAX_LIKED)]
         chosen = rng.choice(liked, num, replace=False)
         weights = np.concatenate([weights, draws[chosen]])
         foretold = np.concatenate([foretold, expected[chosen]])

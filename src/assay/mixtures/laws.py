@@ -32,6 +32,8 @@ from typing import NamedTuple
 import numpy as np
 
 from assay.errors import InvalidParameterError, check, check_integer
+from assay.mixtures.folds import folds
+from assay.mixtures.runs import check_shares
 from assay.models.calibration import spearman
 
 _GAPS = np.geomspace(0.03, 30, 7)  # least loss above the asymptote, at the start of a fit, in ranges of the losses
@@ -105,16 +107,18 @@ def num_unknowns(num_sources: int, terms: int = 1) -> int:
 def fit(weights: np.ndarray, losses: np.ndarray, *, terms: int = 1, seed: int = 0) -> LawFit:
     """Fits a law, and fits it again without each run (above 24 runs: without each tenth) to show held-out errors.
 
+    Runs of one mixture, such as other seeds, are left out together.
+
     Args:
         weights: share of each source [runs, sources], rows sum to 1. losses: [runs], of one metric.
         terms: implicit domains of what the losses were measured on; 1 for text of one domain.
 
     Raises:
-        InvalidParameterError: fewer runs than unknowns, a loss that is no number.
+        InvalidParameterError: fewer mixtures than unknowns, shares that do not sum to 1, a loss that is no number.
     """
     law = fit_law(weights, losses, terms=terms, seed=seed)
     held_out = np.empty(len(losses))
-    for rows in _folds(len(losses), seed):
+    for rows in _folds(weights, seed):
         kept = np.setdiff1d(np.arange(len(losses)), rows)
         held_out[rows] = _fitted(weights[kept], losses[kept], terms, seed).predict(weights[rows])
     return _judged(law, weights, losses, held_out, seed, _advice(weights, terms))
@@ -126,7 +130,7 @@ def fit_total(
     """The law of a weighted sum of metrics, fitted metric by metric ("explicit" aggregation).
 
     Where losses by domain are at hand this is the one to use: of 42 published runs of 7 sources it foretells the
-    overall loss to .017, one law of the overall loss to .033, implicit domains to .023 (docs/mixing-laws.md).
+    overall loss to .016, one law of the overall loss to .029, implicit domains to .026 (docs/mixing-laws.md).
 
     Args:
         losses: [runs, metrics]. shares: of each metric in the sum [metrics], 0 or more.
@@ -144,7 +148,7 @@ def _judged(
     law: MixingLaw, weights: np.ndarray, losses: np.ndarray, held_out: np.ndarray, seed: int, advice: tuple[str, ...]
 ) -> LawFit:
     fitted, means = law.predict(weights), np.empty(len(losses))
-    for rows in _folds(len(losses), seed):
+    for rows in _folds(weights, seed):
         means[rows] = np.delete(losses, rows).mean()
     return LawFit(
         law,
@@ -162,14 +166,16 @@ def fit_law(weights: np.ndarray, losses: np.ndarray, *, terms: int = 1, seed: in
     """The law alone, as `fit` finds it: for callers that hold runs out themselves. Same arguments and errors."""
     check_integer("terms", terms, 1)
     check(weights.ndim == 2 and len(weights) == len(losses), "weights", weights.shape, f"{len(losses)} runs x sources")
-    check(bool(np.isfinite(losses).all() and np.isfinite(weights).all()), "losses", losses.tolist(), "numbers")
+    check(bool(np.isfinite(losses).all()), "losses", losses.tolist(), "numbers", "Leave runs that failed out.")
+    check_shares(weights)
     needed = num_unknowns(weights.shape[1], terms)
-    if len(losses) < needed:
+    different = len(np.unique(weights, axis=0))  # other seeds of a mixture tell no unknown
+    if different < needed:
         raise InvalidParameterError(
             f"A mixing law of {weights.shape[1]} sources"
             + (f" and {terms} terms" if terms > 1 else "")
-            + f" has {needed} unknowns, and there are {len(losses)} runs. It takes at least {needed}, and"
-            f" {4 * weights.shape[1] * terms} to be of use: run more mixtures, or join sources."
+            + f" has {needed} unknowns, and there are {different} runs of different mixtures. It takes at least"
+            f" {needed}, and {4 * weights.shape[1] * terms} to be of use: run more mixtures, or join sources."
         )
     return _fitted(weights, losses, terms, seed)
 
@@ -248,9 +254,8 @@ def _project(point: np.ndarray, caps: np.ndarray) -> np.ndarray:
     return np.clip(point - shift, 0, caps)
 
 
-def _folds(num_runs: int, seed: int) -> list[np.ndarray]:
-    order = np.random.default_rng([seed, 2]).permutation(num_runs)
-    return np.array_split(order, num_runs if num_runs <= _MAX_LEAVE_ONE_OUT else _FOLDS)
+def _folds(weights: np.ndarray, seed: int) -> list[np.ndarray]:
+    return folds(weights, len(weights) if len(weights) <= _MAX_LEAVE_ONE_OUT else _FOLDS, seed)
 
 
 def _advice(weights: np.ndarray, terms: int) -> tuple[str, ...]:

@@ -20,9 +20,11 @@ import numpy as np
 
 from assay.errors import InvalidParameterError, MissingExtraError, check, check_choice
 from assay.mixtures import extra
+from assay.mixtures.folds import folds
 from assay.mixtures.gaussian import fit_gaussian
 from assay.mixtures.laws import fit_law, num_unknowns
 from assay.mixtures.power import fit_power
+from assay.mixtures.runs import check_shares
 from assay.mixtures.threads import on_one_thread
 from assay.models.calibration import spearman
 
@@ -46,7 +48,7 @@ class Predictor(Protocol):
 class Regressor:
     """fit: (weights [runs, sources], losses [runs], seed) -> Predictor.
 
-    min_runs: of so many sources. needs_extra: it needs `pip install 'assay[mix]'`.
+    min_runs: of so many sources, each on another mixture. needs_extra: it needs `pip install 'assay[mix]'`.
     """
 
     fit: Callable[[np.ndarray, np.ndarray, int], Predictor]
@@ -109,8 +111,10 @@ def choose(weights: np.ndarray, losses: np.ndarray, names: Sequence[str] | None 
     for name in names or ():
         check_choice("regressor", name, REGRESSORS)
     _check(weights, losses)
-    parts = _parts(weights, seed)
-    fewest = len(losses) - max(map(len, parts))
+    order = np.lexsort((losses, *weights.T))  # regressors that draw runs must not depend on the order of rows
+    weights, losses = weights[order], losses[order]
+    parts = folds(weights, _FOLDS[len(weights) < _FEW_RUNS], seed)
+    fewest = min(len(np.unique(np.delete(weights, rows, axis=0), axis=0)) for rows in parts)
     tried, held_out = [], {}
     for name in (name for name in REGRESSORS if names is None or name in names):
         reason = _why_not(name, fewest, weights.shape[1])
@@ -133,7 +137,7 @@ def choose(weights: np.ndarray, losses: np.ndarray, names: Sequence[str] | None 
     return Choice(
         name=name,
         predictor=REGRESSORS[name].fit(weights, losses, seed),
-        held_out=held_out[name],
+        held_out=held_out[name][np.argsort(order)],
         error=error,
         spearman=rank,
         mean_error=_figures(means, losses)[0],
@@ -144,7 +148,7 @@ def choose(weights: np.ndarray, losses: np.ndarray, names: Sequence[str] | None 
 def _check(weights: np.ndarray, losses: np.ndarray) -> None:
     ok = weights.ndim == 2 and losses.shape == weights.shape[:1]
     check(ok, "losses", losses.shape, f"one for each row of weights, {weights.shape}")
-    check(bool(np.isfinite(weights).all()), "weights", "NaN", "numbers")
+    check_shares(weights)
     check(bool(np.isfinite(losses).all()), "losses", losses.tolist(), "numbers", "Leave runs that failed out.")
     varies = len(losses) > 0 and np.ptp(losses) > 0
     same = len(losses) > 0 and bool((weights == weights[0]).all())
@@ -152,21 +156,12 @@ def _check(weights: np.ndarray, losses: np.ndarray) -> None:
     check(varies, "losses", losses[:3].tolist(), "different for different mixtures: this metric never varies")
 
 
-def _parts(weights: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Rows to hold out, part by part; runs of one mixture (such as other seeds) go together."""
-    _, mixture = np.unique(weights, axis=0, return_inverse=True)
-    num = int(mixture.max()) + 1
-    order = np.random.default_rng([seed, 0]).permutation(num)
-    parts = np.array_split(order, min(_FOLDS[len(weights) < _FEW_RUNS], num))
-    return [np.flatnonzero(np.isin(mixture, part)) for part in parts]
-
-
-def _why_not(name: str, num_runs: int, num_sources: int) -> str:
-    """Why a regressor is not tried on so many runs; empty = it is."""
+def _why_not(name: str, num_mixtures: int, num_sources: int) -> str:
+    """Why a regressor is not tried on runs of so many different mixtures; empty = it is."""
     regressor = REGRESSORS[name]
     needed = regressor.min_runs(num_sources)
-    if num_runs < needed:
-        return f"it needs {needed} runs of {num_sources} sources, and has {num_runs} when some are held out"
+    if num_mixtures < needed:
+        return f"it needs {needed} mixtures of {num_sources} sources, and has {num_mixtures} when some are held out"
     if regressor.needs_extra:
         try:
             extra.require(f"Regressor `{name}`")

@@ -58,6 +58,7 @@ class Runs:
         check(num > 0, "runs", num, "at least one")
         check(self.weights.shape == (num, len(self.sources)), "weights", self.weights.shape, "runs x sources")
         check(self.losses.shape == (num, len(self.metrics)), "losses", self.losses.shape, "runs x metrics")
+        check_shares(self.weights)
         for k, name in enumerate(self.names):
             if not np.isfinite(self.losses[k]).all():
                 raise InvalidParameterError(
@@ -74,6 +75,17 @@ class Runs:
             return self.losses.mean(axis=1)
         check(metric in self.metrics, "metric", metric, f"one of {', '.join(self.metrics)}")
         return self.losses[:, self.metrics.index(metric)]
+
+
+def check_shares(weights: np.ndarray) -> None:
+    """Asks that rows [runs, sources] are mixtures: regressors and laws go wrong in silence on percents or tokens."""
+    bad = np.flatnonzero(~((weights >= 0).all(axis=1) & (np.abs(weights.sum(axis=1) - 1) <= _TOLERANCE)))
+    if len(bad):
+        row = weights[bad[0]]
+        raise InvalidParameterError(
+            f"`weights`: row {bad[0]} ({_listed([f'{share:g}' for share in row])}) must be shares of at least 0 that"
+            f" sum to 1, and sums to {row.sum():g}. Divide each row by its sum."
+        )
 
 
 def read_runs(
@@ -103,7 +115,7 @@ def read_runs(
     files = [location(path) for path in ([paths] if isinstance(paths, str | Location) else paths)]
     if not files:
         raise InputError("No table of runs was given. Give a .csv or .parquet file.")
-    table, names = _joined([_table(file) for file in files], files, key)
+    table, names = _joined([_table(file, key) for file in files], files, key)
     where = ", ".join(file.name for file in files)
     sources, shares = _columns(table, weights, "weights", where, names)
     metrics, lost = _columns(table, losses, "losses", where, names)
@@ -147,7 +159,7 @@ def _check_suffix(path: Location) -> None:
         raise InputError(f"A table of runs (={path}) must be a file whose name ends in {' or '.join(_SUFFIXES)}.")
 
 
-def _table(path: Location) -> pa.Table:
+def _table(path: Location, key: str) -> pa.Table:
     _check_suffix(path)
     if isinstance(path, Path) and not path.is_file():
         raise InputError(f"There is no table of runs at {path}.")
@@ -156,10 +168,15 @@ def _table(path: Location) -> pa.Table:
             table = read_parquet(path, None)
         else:
             with open_bytes(path) as stream:
-                table = pyarrow.csv.read_csv(stream)
+                # Names are text: as numbers 01 and 1 would be one run.
+                options = pyarrow.csv.ConvertOptions(column_types={key: pa.string()})
+                table = pyarrow.csv.read_csv(stream, convert_options=options)
+        columns = table.column_names
+    except UnicodeDecodeError:
+        raise InputError(f"{path} names columns in letters that are not UTF-8. Save it as UTF-8.") from None
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read as a table: {' '.join(str(error).split())[:200]}") from None
-    twice = [name for name, times in Counter(table.column_names).items() if times > 1]
+    twice = [name for name, times in Counter(columns).items() if times > 1]
     if twice:
         raise InputError(f"{path} has two columns {twice[0]!r}. Rename one.")
     if not len(table):
@@ -226,7 +243,7 @@ def _numbers(table: pa.Table, name: str, where: str, names: list[str]) -> np.nda
     except pa.ArrowException:
         for run, value in zip(names, table.column(name).to_pylist(), strict=True):
             try:
-                float(value)
+                float(value or "nan")  # what is empty is no number either, and is spoken of elsewhere
             except (TypeError, ValueError):
                 raise InputError(f"{where}: column {name!r} holds {value!r} for run {run!r}, no number.") from None
         raise InputError(f"{where}: column {name!r} holds {table.schema.field(name).type}, no numbers.") from None
