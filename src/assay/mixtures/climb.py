@@ -28,6 +28,7 @@ from assay.mixtures import extra
 from assay.mixtures.design import dirichlet
 from assay.mixtures.optimum import within
 from assay.mixtures.regression import REGRESSORS, Predictor
+from assay.mixtures.threads import on_one_thread
 
 Measure = Callable[[np.ndarray], np.ndarray]
 Fit = Callable[[np.ndarray, np.ndarray, int], Predictor]
@@ -89,7 +90,7 @@ def climb(
     check(len(rounds) > 0, "rounds", list(rounds), "one number of runs or more")
     for num in rounds:
         check_integer("rounds", num, 1, _NUM_DRAWS // 100)
-    fit = regressor or REGRESSORS["gp"].fit
+    fit = on_one_thread(regressor or REGRESSORS["gp"].fit)
     caps = np.minimum(_MAX_TIMES_PRIOR * prior, 1.0) if at_most is None else np.minimum(at_most, 1.0)
     check(caps.shape == prior.shape, "at_most", caps.tolist(), f"a share for each of {len(prior)} sources")
     caps = np.where(prior > 0, caps, 0.0)
@@ -196,6 +197,7 @@ def _measured(losses: Measure, weights: np.ndarray) -> np.ndarray:
     return found
 
 
+@on_one_thread
 def _foretold(predictor: Predictor, mixtures: np.ndarray) -> np.ndarray:
     expected = np.asarray(predictor.predict(mixtures), np.float64)
     check(bool(np.isfinite(expected).all()), "regressor", "NaN", "one that foretells a number for every mixture")

@@ -15,11 +15,13 @@ from collections.abc import Callable
 import numpy as np
 
 from assay.errors import check, check_integer
+from assay.mixtures.threads import on_one_thread
 
 _STRENGTHS = (1.0, 4.0, 16.0, 64.0)  # sums of Dirichlet parameters: the higher, the nearer to the prior
 _CLOSER = (30.0, 300.0)  # strengths of the draws around the best found
 
 
+@on_one_thread
 def best_mixture(
     predict: Callable[[np.ndarray], np.ndarray],
     prior: np.ndarray,

@@ -23,6 +23,7 @@ from assay.mixtures import extra
 from assay.mixtures.gaussian import fit_gaussian
 from assay.mixtures.laws import fit_law, num_unknowns
 from assay.mixtures.power import fit_power
+from assay.mixtures.threads import on_one_thread
 from assay.models.calibration import spearman
 
 _SMALL = 1e-3  # added to shares before their logarithm: RegMix rounds shares to 0.001
@@ -85,6 +86,7 @@ class Choice:
     tried: tuple[Tried, ...]
 
 
+@on_one_thread
 def choose(weights: np.ndarray, losses: np.ndarray, names: Sequence[str] | None = None, seed: int = 0) -> Choice:
     """The simplest regressor whose error on held-out runs is that of the best, or not told from it.
 
