@@ -100,7 +100,7 @@ def _written(
     files = {}
     pages = search_pages(found, read_runs(found.folder / RUNS), verified, seeds)
     for target, page in pages.items():
-        label, suffix = ("", "") if len(pages) == 1 else (f" {target}", f"-{target}")
+        label, suffix = ("", "") if len(pages) == 1 else (f" {target}", f"-{target.replace('/', '_')}")
         files[f"Mixture{label}"] = folder / f"mixture{suffix}.yaml"
         mixtures[target].save(files[f"Mixture{label}"])
         files[f"Report{label}"] = folder / f"mixture{suffix}.html"
@@ -158,29 +158,19 @@ def _verified_table(verified: Sequence[Mapping[str, Any]]) -> Table:
     grid.add_column("verdict", no_wrap=True)
     for one in verified:
         grid.add_row(Text(one["name"], style="bold"), f"{one['bits_per_byte']:.3f}", f"{one['p_best']:.2f}", "", "")
-        for rival in _rivals_of(one):
+        for rival in one["rivals"]:
             effect = rival["effect"]
             saved = f"{effect['estimate']:+.3f} ({effect['low']:+.3f} to {effect['high']:+.3f})"
             cells = (f"{rival['bits_per_byte']:.3f}", f"{rival['p_best']:.2f}", saved)
             verdict = Text(_SHORT.get(rival["verdict"], rival["verdict"]), _STYLES[rival["verdict"]])
-            grid.add_row(f"  {_shown_name(rival['name'])}", *cells, verdict)
+            grid.add_row(f"  {_shown_name(rival['name'], one['target'])}", *cells, verdict)
         grid.add_section()
     return grid
 
 
-def _rivals_of(one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The rivals without what was found, or measured best, for other targets."""
-    own = {f"{BEST_MEASURED} {one['target']}", BEST_MEASURED}
-    return [
-        rival
-        for rival in one["rivals"]
-        if rival["name"] in own or not rival["name"].startswith((f"{BEST_MEASURED} ", "mix "))
-    ]
-
-
-def _shown_name(arm: str) -> str:
+def _shown_name(arm: str, target: str) -> str:
     """Without the target, which stands above it."""
-    return PROPORTIONAL if arm == RANDOM else BEST_MEASURED if arm.startswith(BEST_MEASURED) else arm
+    return {RANDOM: PROPORTIONAL, f"{BEST_MEASURED} {target}": BEST_MEASURED}.get(arm, arm)
 
 
 def search_pages(
@@ -236,9 +226,9 @@ def _others(runs: Runs, target: str, regressor: str) -> dict[str, Choice]:
 
 def _verified_rows(one: Mapping[str, Any]) -> list[Verified]:
     rows = [Verified("found", one["bits_per_byte"], one["p_best"])]
-    for rival in _rivals_of(one):
+    for rival in one["rivals"]:
         figures = (rival["bits_per_byte"], rival["p_best"])
-        rows.append(Verified(_shown_name(rival["name"]), *figures, **_saved(rival["effect"])))
+        rows.append(Verified(_shown_name(rival["name"], one["target"]), *figures, **_saved(rival["effect"])))
     return rows
 
 

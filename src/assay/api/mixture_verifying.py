@@ -50,10 +50,12 @@ def verify_mixtures(
     evidence = gather_evidence(prepare(replace(asked, write=None), workspace))
     budget = int(recipe.budget.amount)
     found = search.content["found"]
-    return comparison, [
-        _held_against(evidence, list(arms), budget, _name(MIX, one["target"], len(found)), one["target"])
-        for one in found
-    ]
+    added = {one["target"]: [_name(kind, one["target"], len(found)) for kind in (MIX, BEST_MEASURED)] for one in found}
+    verified = []
+    for target, own in added.items():
+        others = {name for names in added.values() for name in names} - set(own)
+        verified.append(_held_against(evidence, [a for a in arms if a not in others], budget, own[0], target))
+    return comparison, verified
 
 
 def check_names(recipe: Recipe) -> None:
