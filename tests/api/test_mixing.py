@@ -13,7 +13,7 @@ import assay
 from assay.api.mixing import Lab, search_mixture
 from assay.api.recipe import Recipe
 from assay.api.recipe_parts import Mix
-from assay.api.simulating import SOURCES, plan_sources
+from assay.api.simulating import SOURCES, plan_sources, simulations
 from assay.api.staging import Stage
 from assay.artifacts.workspace import Workspace
 from assay.cli import app
@@ -198,3 +198,35 @@ def test_the_commands_print_what_was_found(folder: Path, searched: Any) -> None:
     )
     assert run.exit_code == 0, run.output
     assert len((folder / "d.csv").read_text(encoding="utf-8").splitlines()) == 10
+
+
+def test_a_source_that_some_draw_has_nothing_of_is_left_out(folder: Path, tmp_path: Path) -> None:
+    """Otherwise the columns of weights would be those of other sources there."""
+    pool = [json.loads(line) for line in (folder / "pool.jsonl").read_text(encoding="utf-8").splitlines()]
+    rare = [row | {"id": f"{name}-{row['id']}", "source": name} for name in "abcdef" for row in pool[:1]]
+    write_jsonl(tmp_path / "pool.jsonl", pool + rare)
+    asked = content(folder, pool={"read": str(tmp_path / "pool.jsonl"), "id": "id"}, pool_sample=0.6)
+    space = Workspace(tmp_path / "w")
+    found = assay.mix.search(asked, workspace=space)
+    sources = set(found.search.weights["any"])
+    assert {"general", "other", "topic"} <= sources and not set("abcdef") <= sources
+    assert all(set(one.sources) == sources for one in simulations(Recipe.from_dict(asked), seeds=3, workspace=space))
+
+
+def test_a_run_shorter_than_any_document_is_refused(folder: Path, space: Workspace) -> None:
+    with pytest.raises(InvalidParameterError, match=r"`tokens` \(='20 of a run'\) must be more than half a document"):
+        assay.mix.search(content(folder, mix=MIX | {"tokens": "20 tokens"}), workspace=space, verify=False)
+
+
+def test_arms_called_much_as_what_is_added_stand_beside_it(folder: Path, tmp_path: Path) -> None:
+    """And what was found for another target does not; a target's name need not be that of a file."""
+    targets = {name: {"read": str(folder / "target.jsonl"), "holdout": 0.5} for name in ("web/chat", "t")}
+    arms = {"mix of mine": {"select": "uniform"}, "best measured of mine": {"select": "uniform"}}
+    asked = content(folder, target=targets, arms=arms, mix=MIX | {"target": ["web/chat", "any"]}, seeds=2)
+    found = assay.mix.search(asked, workspace=tmp_path / "w", out=tmp_path)
+    for one, target in zip(found.verified, ("web/chat", "any"), strict=True):
+        rivals = {rival["name"] for rival in one["rivals"]}
+        assert rivals - {f"best measured {target}"} == {"random", "uniform", *arms}
+        assert sum(rival["p_best"] for rival in one["rivals"]) + one["p_best"] == pytest.approx(1)
+    page = (tmp_path / "mixture-web_chat.html").read_text(encoding="utf-8")
+    assert "mix of mine" in page and "best measured of mine" in page

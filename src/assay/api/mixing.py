@@ -63,9 +63,26 @@ class Lab:
     num_tokens: int
 
     @cached_property
+    def _draws(self) -> list[dict[str, float]]:
+        """Tokens of each source in every draw of the pool that the search or its verification can take."""
+        recipe = self.stage.recipe
+        tasks = [self.stage.task(SOURCES, seed) for seed in range(max(recipe.seeds, 1 + max(_FRESH)))]
+        draws = tokens_of_sources(self.stage.bench, tasks)
+        if isinstance(recipe.proxy, NGram) or self.num_tokens == self.budget:
+            return draws
+        smaller = [replace(task, rules=replace(task.rules, pool_sample=self._share)) for task in tasks]
+        names = tokens_of_sources(self.stage.bench, smaller)[0]
+        return [{name: draw[name] for name in names} for draw in draws]
+
+    @property
+    def _share(self) -> float:
+        """Of the pool, that a smaller run takes its documents from, so that sources run out as at the budget."""
+        return max(self.stage.recipe.pool_sample * self.num_tokens / self.budget, 1e-9)
+
+    @property
     def available(self) -> dict[str, float]:
-        """Tokens that a seed's sample of the pool has of each source, sorted by name."""
-        return tokens_of_sources(self.stage.bench, self.stage.task(SOURCES, 0))
+        """Tokens that the first seed's sample of the pool has of each source, sorted by name."""
+        return self._draws[0]
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -90,12 +107,12 @@ class Lab:
 
     @cached_property
     def at_most(self) -> np.ndarray:
-        """The largest share that each source can have [sources].
+        """The largest share that each source can have in every draw [sources].
 
         Raises:
             BudgetError: all sources read `max_epochs` times are less than the budget.
         """
-        sizes = np.array(list(self.available.values()))
+        sizes = np.min([list(draw.values()) for draw in self._draws], axis=0)
         have = self.mix.max_epochs * sizes.sum()
         if have < self.budget:
             raise BudgetError(
@@ -136,10 +153,10 @@ class Lab:
             kept[seed] = self.simulation(seed)
         return kept[seed]
 
-    def simulation(self, seed: int, with_sources: bool = False) -> Simulation:
+    def simulation(self, seed: int) -> Simulation:
         """The counts of a draw."""
         task, scale = self.stage.task(SOURCES, seed), self.num_tokens / self.budget
-        return simulate(self.stage.bench, task, num_tokens=self.num_tokens, scale=scale, with_sources=with_sources)
+        return simulate(self.stage.bench, task, self.sources, num_tokens=self.num_tokens, scale=scale)
 
     def _trained(self, weights: np.ndarray, seed: int) -> np.ndarray:
         recipe = self.stage.recipe
@@ -147,9 +164,8 @@ class Lab:
         arms = {f"mixture-{k}": replace(own, select=Quota.of(self.mixture(row))) for k, row in enumerate(weights)}
         names = list(arms)
         arms = {RANDOM: recipe.arms[RANDOM]} | arms
-        share = max(recipe.pool_sample * self.num_tokens / self.budget, 1e-9)
         scores = {name: () if name == RANDOM else self.stage.scores[SOURCES] for name in arms}
-        staged = replace(self.stage, recipe=replace(recipe, arms=arms, pool_sample=share), scores=scores)
+        staged = replace(self.stage, recipe=replace(recipe, arms=arms, pool_sample=self._share), scores=scores)
         tasks = [staged.task(name, seed, num_tokens=self.num_tokens) for name in names]
         runs = do_tasks(staged.bench, tasks, f"train on {len(tasks)} mixtures, draw {seed + 1}")
         return np.array([[_bits_per_byte(run, metric) for metric in self.metrics] for run in runs])
@@ -183,6 +199,7 @@ def _search(stage: Stage, mix: Mix, workspace: Workspace) -> MixtureSearch:
         | {"regressor": mix.regressor, "max_epochs": mix.max_epochs, "tokens": lab.num_tokens},
         "budget": lab.budget,
         "pool_sample": recipe.pool_sample,
+        "seeds": recipe.seeds,  # sources are those that every draw has
         "proxy": bench.proxy.parameters(),
         "guards": {reason: guard.text for reason, guard in task.rules.guards.items()},
     }

@@ -6,7 +6,7 @@ from dataclasses import replace
 from assay.api.planning import Plan
 from assay.api.recipe import RANDOM, Arm, Recipe
 from assay.api.recipe_parts import Target
-from assay.api.simulation import Simulation, simulate
+from assay.api.simulation import Simulation, simulate, tokens_of_sources
 from assay.api.staging import Stage, open_targets, plan_stage
 from assay.artifacts.workspace import Workspace
 from assay.errors import InvalidParameterError, check_integer
@@ -52,7 +52,8 @@ def simulations(
     plan.run()
     bench, scale = done.result().bench, num_tokens / budget
     tasks = [done.result().task(SOURCES, seed) for seed in range(seeds)]
-    return [simulate(bench, t, num_tokens=num_tokens, scale=scale, with_sources=with_sources) for t in tasks]
+    names = list(tokens_of_sources(bench, tasks)[0])
+    return [simulate(bench, t, names, num_tokens=num_tokens, scale=scale, with_sources=with_sources) for t in tasks]
 
 
 def plan_sources(

@@ -12,7 +12,7 @@ a token (`models.merging`), and the held-out text.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from assay.errors import InvalidParameterError, check
 from assay.kernels.ragged import take_runs
 from assay.models.merging import MergedCounts
 from assay.models.ngram import Queries
+from assay.progress import note
 from assay.proxy import NGram
 from assay.proxy.annealing import Documents
 from assay.selection.choose import REASONS, totals
@@ -61,8 +62,14 @@ class Simulation:
         Args:
             tokens: how much each run reads of each source [mixtures, sources], met within half a document; more than is
                 available is read again from the start.
+
+        Raises:
+            InvalidParameterError: a run that reads less than half a document of every source.
         """
         read = np.stack([self._documents(k, np.asarray(tokens)[:, k]) for k in range(len(self.sources))], axis=1)
+        for run in np.flatnonzero(read.sum(axis=1) == 0):
+            rule = "more than half a document of one source"
+            check(False, "tokens", f"{np.sum(tokens[run]):,.0f} of a run", rule, "Let runs read more.")
         return self._counts.bits(self._queries, self._starts, read)
 
     def losses(self, tokens: np.ndarray) -> np.ndarray:
@@ -100,18 +107,24 @@ class Simulation:
 
 
 def simulate(
-    bench: Bench, task: Task, *, num_tokens: int, scale: float = 1.0, with_sources: bool = False
+    bench: Bench,
+    task: Task,
+    sources: Sequence[str],
+    *,
+    num_tokens: int,
+    scale: float = 1.0,
+    with_sources: bool = False,
 ) -> Simulation:
     """Counts what a task's policy can take of each source, and makes the test ready.
 
     Args:
         task: an arm whose policy has a budget for each source, under a seed.
+        sources: which; the seed's draw has documents of each, as of those of `tokens_of_sources`.
         num_tokens: what a run reads. scale: of that to the budget that is meant, by which sources are cut.
         with_sources: test on text of each source as well, which this seed's sample of the pool leaves out.
 
     Raises:
-        InvalidParameterError: an unknown column, fewer than two sources, or too many; no text is held out for
-            `with_sources`.
+        InvalidParameterError: an unknown column, or no text is held out for `with_sources`.
     """
     assert isinstance(bench.proxy, NGram) and task.rules.policy.group_by is not None
     question = task.question(bench)
@@ -123,29 +136,40 @@ def simulate(
     for part in found:
         for name, piece in part.items():
             pieces[name].append(piece)
-    read = _gather(question, dict(pieces), num_tokens, scale)
+    read = _gather(question, {name: pieces[name] for name in sources}, num_tokens, scale)
     test = _with_sources(bench, question, read.names, task) if with_sources else _Test.of(bench)
     return Simulation(read, test, bench.proxy, bench.vocab_size, num_tokens)
 
 
-def tokens_of_sources(bench: Bench, task: Task) -> dict[str, float]:
-    """Tokens that can be taken of each source once, sorted by name; sources without any are left out.
+def tokens_of_sources(bench: Bench, tasks: Sequence[Task]) -> list[dict[str, float]]:
+    """Tokens that can be taken of each source once, for each of the draws that are meant, sorted by name.
+
+    Sources that are not in every draw are left out of all, and a note says so: one with a handful of documents is in
+    the sample of one seed and not in that of the next.
+
+    Args:
+        tasks: the same arm under several seeds.
 
     Raises:
-        InvalidParameterError: an unknown column, fewer than two sources, or too many.
+        InvalidParameterError: an unknown column, fewer than two sources in every draw, or too many.
     """
+    draws = [_tokens_in_draw(bench, task) for task in tasks]
+    names = sorted({name for draw in draws for name in draw})
+    there = [name for name in names if all(draw.get(name, 0) > 0 for draw in draws)]
+    by = tasks[0].rules.policy.group_by
+    if left := [name for name in names if name not in there]:
+        named = ", ".join(left[:5]) + " ..." * (len(left) > 5)
+        note(f"left out, since not every draw of the pool has something of it: {by} {named}")
+    way_out = "Give another column as `by`, such as clusters.cluster, or loosen `where`."
+    number = len(there) if len(there) < 2 else len(names)
+    check(2 <= number <= _MAX_SOURCES, f"values of {by}", number, f"2 to {_MAX_SOURCES}", way_out)
+    return [{name: float(draw[name]) for name in there} for draw in draws]
+
+
+def _tokens_in_draw(bench: Bench, task: Task) -> Counter[str]:
     question = task.question(bench)
     check_columns(question)
-    parts = map_parts(partial(_tokens_by_source, question), range(bench.pool.num_parts))
-    found: Counter[str] = sum(parts, Counter())
-    there = {name: float(found[name]) for name in sorted(found) if found[name] > 0}
-    _check_number(len(there), task.rules.policy.group_by)
-    return there
-
-
-def _check_number(number: int, by: str | None) -> None:
-    way_out = "Give another column as `by`, such as clusters.cluster, or loosen `where`."
-    check(2 <= number <= _MAX_SOURCES, f"values of {by}", number, f"2 to {_MAX_SOURCES}", way_out)
+    return sum(map_parts(partial(_tokens_by_source, question), range(bench.pool.num_parts)), Counter())
 
 
 def _tokens_by_source(question: Question, part: int) -> Counter[str]:
@@ -222,7 +246,6 @@ def _first(key: np.ndarray, tie: np.ndarray, cost: np.ndarray, most: float) -> n
 def _gather(question: Question, pieces: Mapping[str, list[_Piece]], num_tokens: int, scale: float) -> _Read:
     """Brings the documents of each source together and reads their tokens."""
     assert question.tokens is not None
-    _check_number(len(pieces), question.rules.policy.group_by)
     names = tuple(sorted(pieces))
     available, reached, tokens, lengths, sources = [], [], [], [], []
     for k, name in enumerate(names):
@@ -275,8 +298,8 @@ def _with_sources(bench: Bench, question: Question, names: tuple[str, ...], task
         costs, rows = judged.cost, []
         for group, name in enumerate(judged.groups):
             there = np.flatnonzero((judged.reason == _NOT_IN_SAMPLE) & (judged.group == group) & (costs > 0))
-            taken = there[: np.searchsorted(np.cumsum(costs[there]), left.get(name, 0))]
-            if name in left:
+            if left.get(name, 0) > 0:
+                taken = there[: np.searchsorted(np.cumsum(costs[there]), left[name]) + 1]
                 left[name] -= int(costs[taken].sum())
                 rows += [(int(row), numbers[name]) for row in taken]
         if rows:
