@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from assay import Recipe
+from assay.api import simulation
 from assay.api.ablating import ablate
 from assay.api.simulating import simulations
 from assay.api.tails import ablate_tail
@@ -88,3 +89,11 @@ def test_transformers_are_not_simulated(content: dict[str, Any], space: Workspac
     pytest.importorskip("torch")
     with pytest.raises(InvalidParameterError, match="Only n-gram proxies are simulated, not gpt"):
         simulations(Recipe.from_dict(content | {"proxy": "gpt"}), workspace=space)
+
+
+def test_of_a_source_with_long_documents_one_is_held_out(
+    content: dict[str, Any], space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulation, "_HELDOUT_TOKENS", 5)
+    own = simulations(Recipe.from_dict(content), with_sources=True, workspace=space)[0]
+    assert np.bincount(own.groups)[1:].tolist() == [1, 1, 1]
