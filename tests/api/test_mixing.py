@@ -147,6 +147,11 @@ def test_climb_goes_in_rounds_and_keeps_within_what_there_is(folder: Path, space
     assert found.mixtures["target"].weights["other"] < 0.2
 
 
+def test_climb_has_a_run_for_each_round_of_the_fewest(folder: Path, space: Workspace) -> None:
+    found = assay.mix.search(content(folder, mix=MIX | {"method": "climb", "runs": 8}), workspace=space, verify=False)
+    assert found.search.content["num_runs"] == 8
+
+
 @pytest.mark.parametrize(
     ("mix", "error", "message"),
     [

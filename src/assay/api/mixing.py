@@ -266,7 +266,8 @@ def _regmix(lab: Lab) -> tuple[Runs, list[Pick]]:
 def _climb(lab: Lab) -> tuple[Runs, list[Pick]]:
     """Rounds of 4/7, 2/7 and 1/7 of the runs for each target; all runs together are the table."""
     rest = lab.mix.runs - len(_ANCHORS)
-    rounds = (rest - rest * 2 // 7 - rest // 7, rest * 2 // 7, rest // 7)
+    later = (max(1, rest * 2 // 7), max(1, rest // 7))
+    rounds = (rest - sum(later), *later)
     tables = [_runs_of(lab, _anchors(lab))]
     for target in lab.mix.targets:
 
