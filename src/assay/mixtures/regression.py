@@ -161,6 +161,14 @@ def _parts(weights: np.ndarray, seed: int) -> list[np.ndarray]:
     return [np.flatnonzero(np.isin(mixture, part)) for part in parts]
 
 
+def check_enough(num_runs: int, num_sources: int, names: Sequence[str] | None = None) -> None:
+    """Raises what `choose` would for so many runs of different mixtures, before they are done."""
+    fewest = num_runs - -(-num_runs // _FOLDS[num_runs < _FEW_RUNS])
+    tried = [Tried(name=n, reason=_why_not(n, fewest, num_sources)) for n in (names or REGRESSORS)]
+    if all(one.reason for one in tried):
+        _refuse(tried)
+
+
 def _why_not(name: str, num_runs: int, num_sources: int) -> str:
     """Why a regressor is not tried on so many runs; empty = it is."""
     regressor = REGRESSORS[name]
