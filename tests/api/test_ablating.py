@@ -116,6 +116,26 @@ def test_repeated_runs_of_a_table_give_students_interval() -> None:
     assert found.worth["b"].low == -np.inf and found.verdicts()["b"] == "no difference shown"
 
 
+def test_runs_without_a_tiny_source_are_not_those_of_the_whole() -> None:
+    """Their mixtures differ by less than what is taken for the same elsewhere."""
+    whole = np.array([5996, 4000, 4.0])  # need not sum to 1
+    weights = np.array([whole, whole, [5996, 4000, 0], [5996, 4000, 0]])
+    losses = np.array([2.0, 2.01, 2.5, 2.52])[:, None]
+    runs = Runs(
+        sources=("a", "b", "c"),
+        weights=weights / weights.sum(axis=1, keepdims=True),
+        metrics=("m",),
+        losses=losses,
+        names=tuple("uvwx"),
+    )
+    assert ablation_of_runs(runs, whole).worth["c"].estimate == pytest.approx(0.505)
+
+
+def test_weights_may_be_a_list() -> None:
+    found = ablate(seeds(2), tokens=10, weights=[1, 1, 1, 1])  # type: ignore[arg-type]
+    assert found == ablate(seeds(2), tokens=10, weights=np.ones(4))
+
+
 def test_bad_input_is_refused() -> None:
     with pytest.raises(InvalidParameterError, match="`simulations` .=1. must be two or more"):
         ablate(seeds(1), tokens=10)

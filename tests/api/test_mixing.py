@@ -147,6 +147,19 @@ def test_climb_goes_in_rounds_and_keeps_within_what_there_is(folder: Path, space
     assert found.mixtures["target"].weights["other"] < 0.2
 
 
+def test_too_few_runs_are_refused_before_they_are_done(
+    folder: Path, space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Lab, "losses", lambda *_: pytest.fail("runs were done"))
+    with pytest.raises(InvalidParameterError, match="lightgbm: it needs 45 runs of 3 sources, and has 21"):
+        search_mixture(Recipe.from_dict(content(folder, mix=MIX | {"regressor": "lightgbm"})), workspace=space)
+
+
+def test_climb_has_a_run_for_each_round_of_the_fewest(folder: Path, space: Workspace) -> None:
+    found = assay.mix.search(content(folder, mix=MIX | {"method": "climb", "runs": 8}), workspace=space, verify=False)
+    assert found.search.content["num_runs"] == 8
+
+
 @pytest.mark.parametrize(
     ("mix", "error", "message"),
     [

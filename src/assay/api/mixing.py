@@ -36,7 +36,7 @@ from assay.mixtures.climb import climb
 from assay.mixtures.design import dirichlet
 from assay.mixtures.mixture import Mixture
 from assay.mixtures.optimum import best_mixture
-from assay.mixtures.regression import choose
+from assay.mixtures.regression import check_enough, choose
 from assay.mixtures.runs import Runs, write_runs
 from assay.progress import step
 from assay.proxy import NGram
@@ -214,6 +214,9 @@ def _search(stage: Stage, mix: Mix, workspace: Workspace) -> MixtureSearch:
 
 
 def _make(lab: Lab, draft: Draft) -> None:
+    rounds = len(lab.mix.targets) if lab.mix.method == "climb" else 1
+    num_runs = len(_ANCHORS) + rounds * (lab.mix.runs - len(_ANCHORS))
+    check_enough(num_runs, len(lab.sources), None if lab.mix.regressor is None else [lab.mix.regressor])
     runs, picks = METHODS[lab.mix.method](lab)
     again = np.mean([lab.losses(np.stack(_candidates(lab, picks)), seed) for seed in _FRESH], axis=0)
     found = [_choose(lab, runs, pick, again, k) for k, pick in enumerate(picks)]
@@ -266,7 +269,8 @@ def _regmix(lab: Lab) -> tuple[Runs, list[Pick]]:
 def _climb(lab: Lab) -> tuple[Runs, list[Pick]]:
     """Rounds of 4/7, 2/7 and 1/7 of the runs for each target; all runs together are the table."""
     rest = lab.mix.runs - len(_ANCHORS)
-    rounds = (rest - rest * 2 // 7 - rest // 7, rest * 2 // 7, rest // 7)
+    later = (max(1, rest * 2 // 7), max(1, rest // 7))
+    rounds = (rest - sum(later), *later)
     tables = [_runs_of(lab, _anchors(lab))]
     for target in lab.mix.targets:
 

@@ -122,6 +122,7 @@ def skillit(
     columns, num = columns_of(simulation, metrics), len(simulation.sources)
     if graph is None:
         graph = learn_skills(simulation, tokens=tokens / steps, metrics=metrics)
+    graph = np.asarray(graph, np.float64)
     check(graph.shape == (num, len(columns)), "graph", graph.shape, f"{num} sources x {len(columns)} metrics")
 
     def train() -> Step:

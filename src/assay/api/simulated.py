@@ -63,7 +63,7 @@ def weights_of(simulation: Simulated, weights: np.ndarray | None) -> np.ndarray:
     Raises:
         InvalidParameterError: another number of weights, or weights below 0, or all 0.
     """
-    given = simulation.available if weights is None else weights
+    given = simulation.available if weights is None else np.asarray(weights, np.float64)
     num = len(simulation.sources)
     check(given.shape == (num,), "weights", given.shape, f"a weight for each of {num} sources")
     ok = np.isfinite(given).all() and (given >= 0).all() and given.sum() > 0

@@ -69,6 +69,7 @@ def ablate_tail(
     check(len(draws) >= 2, "draws", len(draws), "two or more, one for each seed")
     check_number("tokens", tokens, "a number of at least 100", lambda x: x >= 100)
     check_number("share", share, "a share above 0 and below 1", lambda x: 0 < x < 1)
+    base, tail = np.asarray(base, np.float64), np.asarray(tail, np.float64)
     for name, weights in (("base", base), ("tail", tail)):
         ok = weights.shape == (len(sources),) and np.isfinite(weights).all() and (weights >= 0).all() and weights.any()
         check(bool(ok), name, weights.tolist(), f"a weight of at least 0 for each of {len(sources)} sources, not all 0")

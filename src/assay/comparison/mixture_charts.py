@@ -20,6 +20,7 @@ _MAX_DRAWN = 400
 _MAX_POINTS = 2_000  # of all response curves together
 _NUM_BOLD = 10
 _COLUMNS = 4
+_MAX_PANELS = 16  # of a drawing: 200 in one take a minute to lay out
 _WIDTH = 660  # of the bars
 
 
@@ -310,7 +311,9 @@ def curves(
         ]
         at = [{"share": float(found[k]), "loss": float(np.interp(found[k], fit.shares[k], fit.curves[k]))}]
         panels.append(_panel(sources[k], line, dots, at, end, domain))
-    return svg({"concat": panels, "columns": _COLUMNS, "spacing": 18})
+    starts = range(0, len(panels), _MAX_PANELS)
+    pieces = [{"concat": panels[k : k + _MAX_PANELS], "columns": _COLUMNS, "spacing": 18} for k in starts]
+    return "\n".join(svg(piece) for piece in pieces)
 
 
 def _panel(

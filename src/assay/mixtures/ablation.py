@@ -77,22 +77,27 @@ def repeats_of(runs: Runs, weights: np.ndarray, metric: str | None = None) -> li
     Raises:
         InvalidParameterError: the table has no run of the mixture, or none without a source.
     """
+    weights = np.asarray(weights, np.float64)
     check(weights.shape == (len(runs.sources),), "weights", weights.shape, f"a weight for each of {len(runs.sources)}")
     losses = runs.loss(metric)
-    whole = losses[_rows_of(runs, weights)]
+    which, left = without_each(weights)
+    mixtures = np.concatenate(((weights / weights.sum())[None], left))
+    nearest = _nearest(runs, mixtures)
+    whole = losses[nearest == 0]
     way_out = "Train them: `without_each` says which."
     check(len(whole) > 0, "runs", "none of the mixture", "at least one of the mixture itself", way_out)
     found = [Repeats(None, whole)]
-    for source, left in zip(*without_each(weights), strict=True):
-        rows = _rows_of(runs, left)
-        if len(rows):
-            found.append(Repeats(runs.sources[source], losses[rows]))
+    for number, source in enumerate(which, 1):
+        if (nearest == number).any():
+            found.append(Repeats(runs.sources[source], losses[nearest == number]))
     check(len(found) > 1, "runs", "none without a source", "at least one of the mixture without a source", way_out)
     return found
 
 
-def _rows_of(runs: Runs, weights: np.ndarray) -> np.ndarray:
-    return np.flatnonzero(np.abs(runs.weights - weights).max(axis=1) <= _SAME)
+def _nearest(runs: Runs, mixtures: np.ndarray) -> np.ndarray:
+    """Which mixture each run is of, the nearest since some differ by little; -1 for none of them [runs]."""
+    distances = np.stack([np.abs(runs.weights - mixture).max(axis=1) for mixture in mixtures])
+    return np.where(distances.min(axis=0) <= _SAME, distances.argmin(axis=0), -1)
 
 
 def _check_weights(weights: np.ndarray) -> None:

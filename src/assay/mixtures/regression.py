@@ -156,6 +156,14 @@ def _check(weights: np.ndarray, losses: np.ndarray) -> None:
     check(varies, "losses", losses[:3].tolist(), "different for different mixtures: this metric never varies")
 
 
+def check_enough(num_mixtures: int, num_sources: int, names: Sequence[str] | None = None) -> None:
+    """Raises what `choose` would for so many runs of different mixtures, before they are done."""
+    fewest = num_mixtures - -(-num_mixtures // _FOLDS[num_mixtures < _FEW_RUNS])
+    tried = [Tried(name=n, reason=_why_not(n, fewest, num_sources)) for n in (names or REGRESSORS)]
+    if all(one.reason for one in tried):
+        _refuse(tried)
+
+
 def _why_not(name: str, num_mixtures: int, num_sources: int) -> str:
     """Why a regressor is not tried on runs of so many different mixtures; empty = it is."""
     regressor = REGRESSORS[name]

@@ -171,8 +171,10 @@ def _checked(graph: np.ndarray, prior: np.ndarray | None, step_size: float) -> n
     check_number("step_size", step_size, "a number above 0", lambda x: x > 0)
     if prior is None:
         return np.full(len(graph), 1 / len(graph))
+    prior = np.asarray(prior, np.float64)
     check(prior.shape == (len(graph),), "prior", prior.shape, f"a weight for each of {len(graph)} sources")
-    check(bool((prior >= 0).all() and prior.sum() > 0), "prior", prior.tolist(), "weights of at least 0, one above it")
+    ok = np.isfinite(prior).all() and (prior >= 0).all() and prior.sum() > 0
+    check(bool(ok), "prior", prior.tolist(), "weights of at least 0, one above it")
     return prior / prior.sum()
 
 
