@@ -88,7 +88,8 @@ def search(
     set: Set = None,
     workspace: WorkspacePath = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for mixtures and reports (default: the recipe's).", show_default=False)
+        Path | None,
+        typer.Option(help="Folder for mixtures and reports (default: mixture/ beside the recipe).", show_default=False),
     ] = None,
     verify: Annotated[bool, typer.Option(help="Hold what is found against uniform, proportional and others.")] = True,
     runner: Runner = None,
@@ -98,9 +99,10 @@ def search(
     progress: ProgressMode = "auto",
 ) -> None:
     """Find a mixture for the recipe's target by cheap runs, and verify it with matched proxies."""
+    from assay.api.mixture_output import FOLDER
     from assay.api.mixture_output import search as run_search
 
-    folder = out or recipe.parent
+    folder = out or recipe.parent / FOLDER
     done = run_search(load_recipe(recipe, set), workspace=space_at(workspace, recipe), out=folder, verify=verify)
     _out.print(done.table)
     _out.print("\n" + "\n".join(f"{label:9}{path}" for label, path in done.files.items()), soft_wrap=True)

@@ -151,7 +151,7 @@ def test_too_few_runs_are_refused_before_they_are_done(
     folder: Path, space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Lab, "losses", lambda *_: pytest.fail("runs were done"))
-    with pytest.raises(InvalidParameterError, match="lightgbm: it needs 45 runs of 3 sources, and has 21"):
+    with pytest.raises(InvalidParameterError, match="lightgbm: it needs 45 mixtures of 3 sources, and has 21"):
         search_mixture(Recipe.from_dict(content(folder, mix=MIX | {"regressor": "lightgbm"})), workspace=space)
 
 

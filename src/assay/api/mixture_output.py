@@ -27,6 +27,7 @@ from assay.mixtures.regression import Choice, Tried, choose
 from assay.mixtures.runs import Runs, read_runs
 
 PROPORTIONAL = "proportional"
+FOLDER = "mixture"  # beside the recipe, where `assay compare` keeps its own report
 _MAX_OTHERS = 8  # metrics besides the one searched for whose curves are shown
 _SHORT = {"no difference shown": "not shown"}
 _STYLES = {"better": "bold green", "worse": "bold red", "no difference shown": "yellow"}
@@ -59,8 +60,8 @@ def search(
     Args:
         recipe: as of `assay.compare`, with `mix`; its arms are held beside what is found.
         out: folder for mixture.yaml, mixture.html, runs.csv, and comparison.json and report.html of the verification;
-            with several targets mixture-<target>.yaml and mixture-<target>.html. Default the recipe file's folder,
-            else nowhere.
+            with several targets mixture-<target>.yaml and mixture-<target>.html. Default `mixture` beside the recipe
+            file, else nowhere.
         verify: hold what was found against uniform, proportional and the best measured mixture under the recipe's
             seeds.
 
@@ -69,7 +70,7 @@ def search(
     """
     space = Workspace(workspace)
     if isinstance(recipe, str | Path):
-        out = Path(recipe).parent if out is None else out
+        out = Path(recipe).parent / FOLDER if out is None else out
         recipe = Recipe.load(recipe)
     elif not isinstance(recipe, Recipe):
         recipe = Recipe.from_dict(recipe)

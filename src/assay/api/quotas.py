@@ -32,6 +32,7 @@ from assay.artifacts.storage import Location
 from assay.artifacts.workspace import Workspace
 from assay.corpus.engine import map_parts
 from assay.errors import BudgetError, InvalidParameterError, check, check_integer
+from assay.kernels.filling import fill
 from assay.kernels.ragged import take_runs
 from assay.models.ngram import Queries
 from assay.proxy.ngram import NGram
@@ -217,21 +218,13 @@ def reweighted(weights: np.ndarray, gaps: np.ndarray) -> np.ndarray:
 def allocate(amount: float, weights: np.ndarray, room: np.ndarray) -> np.ndarray:
     """The amount by weights, none more than there is room for [groups]; what does not fit goes to the others.
 
+    Where those with a weight are full, the others share what is left equally.
+
     >>> allocate(10, np.array([0.5, 0.4, 0.1]), np.array([2.0, 100.0, 100.0])).round(2).tolist()
     [2.0, 6.4, 1.6]
     """
-    given = np.zeros(len(room))
-    is_open = room > 0
-    while amount > 0 and is_open.any():
-        own = weights * is_open
-        fair = amount * (own / own.sum() if own.sum() > 0 else is_open / is_open.sum())
-        is_full = is_open & (fair >= room - given)
-        if not is_full.any():
-            return given + fair
-        amount -= float((room - given)[is_full].sum())
-        given[is_full] = room[is_full]
-        is_open &= ~is_full
-    return given
+    given = fill(max(0.0, amount), weights, room)
+    return given + fill(max(0.0, amount - given.sum()), np.ones(len(room)), room - given)
 
 
 def _look(question: Question, part: int) -> tuple[Counter[str], list[tuple[int, str]]]:
