@@ -185,7 +185,7 @@ class Recipe:
             rooted_scorer(named_scorer("scorers", {name: scorers[name]}), "scorers", folder) for name in scorers
         )
         given = {scorer.name: scorer for scorer in values["scorers"]}
-        arms = mapping("arms", values.get("arms") or {})
+        arms = mapping("arms", values.get("arms", {}))
         arms = {str(name): _arm(arm, f"arms.{name}", folder, given) for name, arm in arms.items()}
         arms = {n: arm if n == RANDOM else _with_others(arm, values["scorers"]) for n, arm in arms.items()}
         if values.get("calibration") is not None:
