@@ -18,6 +18,8 @@ from hypothesis import settings
 from assay import read
 from assay.artifacts.kinds import Corpus
 from assay.artifacts.workspace import Workspace
+from assay.errors import MissingExtraError
+from assay.mixtures import extra
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples in every run
 settings.load_profile("repeatable")
@@ -36,6 +38,15 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the real data in {SHARED}, which this checkout does not have")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def trees() -> None:
+    """Skips where regression trees cannot be had: lightgbm wants the system's libgomp, which not all machines have."""
+    try:
+        extra.require("This test")
+    except MissingExtraError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

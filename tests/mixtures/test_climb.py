@@ -108,8 +108,8 @@ def test_a_large_round_too_is_of_what_is_foretold_to_be_best() -> None:
     assert second - found.best_loss < 0.6 * (first - found.best_loss)
 
 
+@pytest.mark.usefixtures("trees")
 def test_trees_do_not_depend_on_the_unit_of_losses() -> None:
-    pytest.importorskip("lightgbm")
     rng = np.random.default_rng(0)
     weights, others = rng.dirichlet(PRIOR * 5, 64), rng.dirichlet(PRIOR * 5, 200)
     losses = measure()(weights)

@@ -203,9 +203,11 @@ def test_a_regressor_that_learns_nothing_reaches_nothing() -> None:
     assert answer.num is None and not answer.correlations.any()
 
 
+@pytest.mark.usefixtures("trees")
 def test_the_learning_curve_of_regmix_is_foretold_from_its_table(shared: Path) -> None:
     """RegMix's settings on its mean of 13 domains: .910 with 64 runs, .972 with 128, .985 with 256 (methods.md)."""
-    lightgbm = pytest.importorskip("lightgbm")
+    import lightgbm
+
     folder = shared / "papers" / "regmix"
     weights, losses = read(folder / "train_mixture_1m.csv"), read(folder / "train_pile_loss_1m.csv")
     settings = {"learning_rate": 0.06, "num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1}

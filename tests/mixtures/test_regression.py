@@ -178,6 +178,7 @@ def test_other_seeds_of_a_mixture_are_no_further_mixtures() -> None:
 
 
 @pytest.mark.parametrize("name", ["gp", "lightgbm"])  # both draw runs: to learn lengths from, to stop by
+@pytest.mark.usefixtures("trees")
 def test_the_order_of_runs_changes_nothing(name: str) -> None:
     weights, order = mixtures(340), np.random.default_rng(0).permutation(340)
     losses = together(weights) + 0.05 * np.random.default_rng(1).normal(size=340)

@@ -34,7 +34,7 @@ class Table(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def tables(shared: Path) -> dict[str, Table]:
+def tables(shared: Path, trees: None) -> dict[str, Table]:
     folder, found = shared / "papers" / "regmix", {}
     for name, part in [("train", "1m"), *(("test", size) for size in SIZES)]:
         files = [folder / f"{name}_{kind}_{part}.csv" for kind in ("mixture", "pile_loss")]
