@@ -303,3 +303,29 @@ def test_interrupted_work_that_the_engine_drops_says_nothing_of_itself() -> None
     assert "Interrupted. What is finished is kept" in done.stderr
     assert "asynchronous generator" not in done.stderr
     assert "RuntimeError" not in done.stderr
+
+
+SWALLOWED = """
+import os, signal
+from assay.artifacts.process import hear_interrupts
+from assay.corpus.engine import map_parts
+from assay.options import reported
+
+@reported
+def command():
+    hear_interrupts()
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        pass  # as the engine does where it comes just as a piece of work ends
+    list(map_parts(len, ["a", "b"]))
+    print("went on")
+
+command()
+"""
+
+
+def test_an_interrupt_that_the_engine_swallowed_is_heard_before_the_next_work() -> None:
+    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True)
+    assert "Interrupted. What is finished is kept" in done.stderr
+    assert "went on" not in done.stdout

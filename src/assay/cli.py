@@ -14,6 +14,7 @@ import typer
 
 from assay import cli_mix, cli_models
 from assay.artifacts.claims import release_all
+from assay.artifacts.process import hear_interrupts
 from assay.errors import InvalidParameterError
 from assay.options import (
     ArmName,
@@ -508,6 +509,7 @@ def recipe_run(
 
 def main() -> None:
     """The entry point of the `assay` command. Its process ends at once: the engine's threads may abort winding down."""
+    hear_interrupts()
     try:
         app()
         code = 0

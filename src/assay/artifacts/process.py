@@ -1,11 +1,16 @@
-"""Names of processes that hold on every host that shares a disk, and whether the one so named is gone."""
+"""Names of processes that hold on every host that shares a disk, whether the one so named is gone, and Ctrl-C."""
 
 import hashlib
 import os
 import platform
+import signal
+import threading
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import FrameType
+
+_interrupted = threading.Event()
 
 
 def own_name() -> str:
@@ -51,3 +56,20 @@ def _start(pid: int) -> str | None:
         return None
     fields = stat.rpartition(")")[2].split()  # the command, in brackets before, may hold spaces and brackets
     return "ended" if fields[0] in "ZX" else fields[19]
+
+
+def hear_interrupts() -> None:
+    """Remembers Ctrl-C in this process: the engine swallows it where it comes just as a piece of work ends."""
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        _interrupted.set()
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, remember)
+
+
+def check_interrupt() -> None:
+    """Raises KeyboardInterrupt when there was one that nobody saw."""
+    if _interrupted.is_set():
+        _interrupted.clear()
+        raise KeyboardInterrupt

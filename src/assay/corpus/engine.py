@@ -19,6 +19,7 @@ for _switch, _value in {
     os.environ.setdefault(_switch, _value)
 
 from assay.artifacts import cost  # noqa: E402  (the switches above are read when daft and ray are imported)
+from assay.artifacts.process import check_interrupt  # noqa: E402
 from assay.artifacts.workspace import Draft  # noqa: E402
 from assay.corpus import cluster  # noqa: E402
 from assay.errors import check  # noqa: E402
@@ -50,6 +51,7 @@ def map_parts(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
     runner = os.environ.get(RUNNER, _NATIVE)
     is_known = runner in (_NATIVE, _RAY) or runner.startswith(f"{_RAY}://")
     check(is_known, "runner", runner, "native, ray or ray://host:port", "Change --runner or ASSAY_RUNNER.")
+    check_interrupt()
     if len(items) < 2 or getattr(_worker, "busy", False):
         return map(work, items)
     if runner == _NATIVE:
@@ -99,7 +101,9 @@ def _map_here(work: Callable[[Any], T], items: Sequence[Any]) -> Iterator[tuple[
         if error is not None:
             raise error
         num_done += 1
+        check_interrupt()
         yield result
+    check_interrupt()
     if num_done < len(items):
         raise KeyboardInterrupt
 
